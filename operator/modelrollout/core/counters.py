@@ -1,0 +1,104 @@
+"""Counters of model servers, and what a side answered between two moments (docs/design.md, "Counting requests").
+
+TensorFlow Serving counts status and metadata calls and probes as OK requests too. Answers are therefore the latency
+histogram's counts with a non-empty API label (successes only) plus `request_count` with any status but OK.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
+
+_REQUESTS = ":tensorflow:serving:request_count"
+_LATENCY = ":tensorflow:serving:request_latency_bucket"
+_MICROSECONDS = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Cumulative counters of one pod at one moment. `buckets`: upper bound in microseconds to cumulative count.
+
+    `bad` is every answer but OK, INVALID_ARGUMENT included: a broken signature shows there.
+    """
+
+    bad: float = 0.0
+    buckets: Mapping[float, float] = field(default_factory=dict)
+
+    @property
+    def good(self) -> float:
+        """Answers with status OK: the count of the histogram's last bucket."""
+        return self.buckets.get(inf, 0.0)
+
+    @property
+    def answers(self) -> float:
+        """All answers."""
+        return self.good + self.bad
+
+
+@dataclass(frozen=True, slots=True)
+class PodWindow:
+    """Count this pod's answers from `start` on: never from before its weight was live or its versions changed."""
+
+    pod: str
+    start: datetime
+
+
+def increase(start: Counters | None, end: Counters) -> Counters:
+    """What came in between. A counter that shrank was reset by a restart: then all of `end` is new."""
+    if start is None or end.answers < start.answers or end.bad < start.bad:
+        return end
+    buckets = {bound: max(0.0, count - start.buckets.get(bound, 0.0)) for bound, count in end.buckets.items()}
+    return Counters(end.bad - start.bad, buckets)
+
+
+def total(parts: Iterable[Counters]) -> Counters:
+    """The sum over pods; bucket bounds are the same in every server."""
+    bad, buckets = 0.0, dict[float, float]()
+    for part in parts:
+        bad += part.bad
+        for bound, count in part.buckets.items():
+            buckets[bound] = buckets.get(bound, 0.0) + count
+    return Counters(bad, buckets)
+
+
+def quantile(buckets: Mapping[float, float], q: float) -> float | None:
+    """The q-quantile in seconds, linear within a bucket as PromQL's histogram_quantile; None without observations.
+
+    In the last bucket it is the highest finite bound: the true value is at least that.
+    """
+    rank, below, lower = q * buckets.get(inf, 0.0), 0.0, 0.0
+    if rank <= 0:
+        return None
+    for bound in sorted(buckets):
+        count = buckets[bound]
+        if count >= rank:
+            if bound == inf:
+                return lower / _MICROSECONDS
+            return (lower + (bound - lower) * (rank - below) / (count - below)) / _MICROSECONDS
+        below, lower = count, bound
+    return None
+
+
+def bad_query(namespace: str, model: str, pods: Iterable[str]) -> str:
+    """PromQL: bad answers per pod."""
+    return f'sum by (pod) ({_REQUESTS}{{{_matchers(namespace, model, pods)},status!="OK"}})'
+
+
+def latency_query(namespace: str, model: str, pods: Iterable[str]) -> str:
+    """PromQL: cumulative latency buckets per pod, of requests for predictions alone."""
+    return f'sum by (pod, le) ({_LATENCY}{{{_matchers(namespace, model, pods)},API!=""}})'
+
+
+def scraped_query(namespace: str, pods: Iterable[str]) -> str:
+    """PromQL: which pods Prometheus reads: a server that was asked nothing yet has no counters."""
+    return f'max by (pod) (up{{namespace="{namespace}",pod=~"{pod_pattern(pods)}"}}) == 1'
+
+
+def pod_pattern(pods: Iterable[str]) -> str:
+    """A regular expression that matches exactly these pods: names, never a prefix."""
+    return "|".join(re.escape(pod).replace("\\-", "-").replace("\\", "\\\\") for pod in pods)
+
+
+def _matchers(namespace: str, model: str, pods: Iterable[str]) -> str:
+    return f'namespace="{namespace}",model_name="{model}",pod=~"{pod_pattern(pods)}"'

@@ -1,0 +1,49 @@
+"""Names, labels and annotations of everything an object owns. The one place where they are put together."""
+
+from enum import StrEnum
+
+GROUP = "modelrollout.io"
+VERSION = "v1alpha1"
+MANAGER = "modelrollout"
+"""Field manager of every write, and the value of the managed-by label that the operator's watches select."""
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_ROLLOUT = f"{GROUP}/rollout"
+LABEL_TRACK = f"{GROUP}/track"
+ANNOTATION_REVISION = f"{GROUP}/revision"
+ANNOTATION_ABORT = f"{GROUP}/abort"
+ANNOTATION_CONFIG = f"{GROUP}/config-hash"
+
+CONFIG_DIRECTORY = "/etc/modelrollout"
+MODEL_CONFIG_FILE = "models.config"
+MONITORING_CONFIG_FILE = "monitoring.config"
+METRICS_PATH = "/monitoring/prometheus/metrics"
+GRPC_PORT = 8500
+REST_PORT = 8501
+
+
+class Track(StrEnum):
+    """Which of the two sets of model servers."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+
+
+def child(rollout: str, track: Track) -> str:
+    """Name of the Deployment, ConfigMap and Service of one track. At most 57 characters: object names have at most 50."""
+    return f"{rollout}-{track}"
+
+
+def revision_object(rollout: str, revision: str) -> str:
+    """Name of the ControllerRevision that keeps one revision."""
+    return f"{rollout}-{revision}"
+
+
+def selector(rollout: str, track: Track) -> dict[str, str]:
+    """Labels that select exactly the pods of one track; immutable for the life of the Deployment."""
+    return {LABEL_ROLLOUT: rollout, LABEL_TRACK: str(track)}
+
+
+def labels(rollout: str) -> dict[str, str]:
+    """Labels on every child. `app.kubernetes.io/instance` is left out on purpose: Argo CD would prune such children."""
+    return {LABEL_MANAGED_BY: MANAGER, LABEL_ROLLOUT: rollout}

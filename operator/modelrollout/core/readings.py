@@ -1,0 +1,125 @@
+"""What is worth reading for a rollout as it stands: probes follow this plan, so that an idle object costs nothing."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from modelrollout.core.counters import PodWindow
+from modelrollout.core.names import Track, child
+from modelrollout.core.snapshot import Pod, Snapshot
+from modelrollout.core.spec import Analysis, Gpu
+from modelrollout.core.status import Baseline, Rollout, Stage
+from modelrollout.core.values import JSON
+
+ACTIVE_INTERVAL = timedelta(seconds=1)
+"""How often model servers are asked while something is to change in them."""
+IDLE_INTERVAL = timedelta(seconds=30)
+"""How often they are asked when nothing is: finds a server that lost its configuration without restarting."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityQuestion:
+    """How many pods that ask for this resource would fit on nodes with these labels and tolerations; `pod` is serving.pod."""
+
+    gpu: Gpu
+    pod: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """Which model servers to ask, as (pod name, uid, ip), and how often."""
+
+    model: str
+    pods: tuple[tuple[str, str, str], ...]
+    interval: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPlan:
+    """What to measure. `key` names the comparison: runs of breaches do not reach across it.
+
+    A pod's answers count from its window's start on. `weight` is the live weight to check the split against, None
+    where the split is not what the route says.
+    """
+
+    key: str
+    namespace: str
+    model: str
+    analysis: Analysis
+    canary: tuple[PodWindow, ...]
+    stable: tuple[PodWindow, ...]
+    baseline: tuple[Baseline, ...] = ()
+    weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """All of it; None for what is not needed now."""
+
+    servers: ServerPlan | None = None
+    metrics: MetricsPlan | None = None
+    capacity: CapacityQuestion | None = None
+
+
+def readings_wanted(s: Snapshot) -> Readings:
+    """What to read for this object until its state changes. Pure."""
+    return Readings(_servers(s), _metrics(s), _capacity(s))
+
+
+def _servers(s: Snapshot) -> ServerPlan:
+    settled = s.status.rollout is None and all(pod.report is not None for pod in s.pods if pod.ready)
+    pods = tuple(sorted((pod.name, pod.uid, pod.ip) for pod in s.pods if pod.ip and not pod.terminating))
+    return ServerPlan(s.spec.model_name, pods, IDLE_INTERVAL if settled else ACTIVE_INTERVAL)
+
+
+def _capacity(s: Snapshot) -> CapacityQuestion | None:
+    rollout, gpu = s.status.rollout, s.spec.serving.gpu
+    if rollout is None or rollout.stage is not Stage.PREPARING or gpu is None or s.child("Deployment", child(s.name, Track.CANARY)):
+        return None
+    return CapacityQuestion(gpu, s.spec.serving.pod)
+
+
+def _metrics(s: Snapshot) -> MetricsPlan | None:
+    rollout = s.status.rollout
+    if rollout is None or s.spec.analysis is None or rollout.step_started is None:
+        return None
+    if rollout.stage not in {Stage.PROGRESSING, Stage.PROMOTING, Stage.BAKING}:
+        return None
+    old, new = sides(s, rollout)
+    step = rollout.current_step
+    progressing = rollout.stage is Stage.PROGRESSING
+    return MetricsPlan(
+        key=comparison(rollout),
+        namespace=s.namespace,
+        model=s.spec.model_name,
+        analysis=s.spec.analysis,
+        canary=tuple(_window(pod, rollout) for pod in new),
+        stable=tuple(_window(pod, rollout) for pod in old),
+        baseline=rollout.baseline,
+        weight=step.weight if step and progressing else None,
+    )
+
+
+def comparison(rollout: Rollout) -> str:
+    """Names what is being compared: measurements of one comparison say nothing in another."""
+    return f"{rollout.attempt}/{rollout.stage}/{rollout.step}"
+
+
+def sides(s: Snapshot, rollout: Rollout) -> tuple[tuple[Pod, ...], tuple[Pod, ...]]:
+    """(old, new): pods that answer with the stable version alone, and pods that may answer with the new one.
+
+    A stable pod counts as new as soon as its server lists the new version: unlabelled requests go to the highest
+    version that is available. A stable pod that has not reported is on neither side.
+    """
+    version = rollout.target.version
+    reported = [pod for pod in s.track(Track.STABLE) if pod.report is not None]
+    new = [pod for pod in reported if pod.report and version in pod.report.active]
+    old = [pod for pod in reported if pod not in new]
+    return tuple(old), (*s.track(Track.CANARY), *new)
+
+
+def _window(pod: Pod, rollout: Rollout) -> PodWindow:
+    """Where counting starts: the weight being live for every pod, and for a stable pod also the last change of its versions."""
+    start: datetime = rollout.step_started or rollout.since
+    if rollout.stage is not Stage.PROGRESSING and pod.track is Track.STABLE and pod.server.changed is not None:
+        start = max(start, pod.server.changed)
+    return PodWindow(pod.name, start)

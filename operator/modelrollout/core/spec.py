@@ -1,0 +1,288 @@
+"""`spec` of a ModelRollout as frozen values. The schema has checked the shape; what it cannot say is checked here.
+
+`parse_spec` is the only reader of the raw `spec`. Defaults that the schema sets are repeated here, so that an object
+stored before a default existed reads the same.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from math import ceil
+from typing import Any
+
+from modelrollout.core.values import JSON, parse_decimal, parse_duration
+
+
+class InvalidSpec(ValueError):
+    """`spec` cannot be acted on; the message says every problem with its path."""
+
+
+class MetricKind(StrEnum):
+    """What a metric measures."""
+
+    ERROR_RATE = "ErrorRate"
+    LATENCY = "Latency"
+    QUERY = "Query"
+
+
+class Policy(StrEnum):
+    """What to do when a metric gives no verdict: stay, go on at the step's end, or take the version back."""
+
+    HOLD = "Hold"
+    ADVANCE = "Advance"
+    ABORT = "Abort"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """Extended resource of each pod, request and limit alike."""
+
+    resource: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How model servers run. Everything but `replicas` shapes pods and belongs to the revision."""
+
+    image: str
+    replicas: int
+    gpu: Gpu | None
+    mount_path: str
+    storage: JSON | None
+    resources: JSON
+    extra_args: tuple[str, ...]
+    env: tuple[JSON, ...]
+    pod: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A state of the rollout: this share of the traffic, for at least this long. Weight in percent."""
+
+    weight: int
+    duration: timedelta
+    max_duration: timedelta
+    replicas: int | None = None
+
+    def canary_replicas(self, stable_replicas: int) -> int:
+        """Canary pods that carry the step's share, one at least."""
+        return self.replicas or max(1, ceil(stable_replicas * self.weight / 100))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a metric; None is not checked. Latency in seconds, ratios of the canary's value to the stable side's."""
+
+    max: float | None = None
+    min: float | None = None
+    max_ratio_to_stable: float | None = None
+    max_if_stable_zero: float | None = None
+    max_drop_from_stable: float | None = None
+
+    @property
+    def compares(self) -> bool:
+        """Whether the stable side's value is needed."""
+        return self.max_ratio_to_stable is not None or self.max_drop_from_stable is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One thing that is judged, and what its missing verdicts mean."""
+
+    name: str
+    kind: MetricKind
+    limits: Limits
+    query: str | None = None
+    window: timedelta = timedelta(minutes=1)
+    quantile: float = 0.99
+    failures: int = 2
+    min_requests: int = 50
+    deadline: timedelta | None = None
+    on_no_data: Policy = Policy.HOLD
+    on_error: Policy = Policy.HOLD
+    on_low_traffic: Policy = Policy.ADVANCE
+    on_inconclusive: Policy = Policy.ADVANCE
+    test: str = "Limits"
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Where measurements come from, how often, and what is judged."""
+
+    address: str
+    timeout: timedelta
+    interval: timedelta
+    metrics: tuple[Metric, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The route to write (Gateway API). `raw` keeps the parts that are passed through unread."""
+
+    parent_refs: tuple[JSON, ...]
+    hostnames: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ("REST", "GRPC")
+    grpc_headers: tuple[JSON, ...] = ()
+    timeouts: JSON | None = None
+    filters: tuple[JSON, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How a new version goes out."""
+
+    steps: tuple[Step, ...]
+    max_parallel: int | str
+    canary_ready_deadline: timedelta
+    drain: timedelta
+    bake: timedelta
+
+    def parallel(self, replicas: int) -> int:
+        """Stable pods that may change at the same time during a promotion; a percentage rounds down, one at least."""
+        if isinstance(self.max_parallel, int):
+            return self.max_parallel
+        return max(1, replicas * int(self.max_parallel.removesuffix("%")) // 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The whole wish of the user."""
+
+    model_name: str
+    base_path: str
+    version: int
+    serving: Serving
+    traffic: Traffic
+    strategy: Strategy
+    analysis: Analysis | None
+    history_limit: int
+
+
+DEFAULT_METRICS = (
+    Metric("error-rate", MetricKind.ERROR_RATE, Limits(max_ratio_to_stable=2.0, max_if_stable_zero=0.01)),
+    Metric("latency", MetricKind.LATENCY, Limits(max_ratio_to_stable=1.5)),
+)
+"""What `analysis` without metrics judges (docs/design.md, "Analysis")."""
+
+
+def parse_spec(raw: JSON, name: str) -> Spec:
+    """`spec` of the object called `name`. Raises InvalidSpec with the field and the reason."""
+    try:
+        return _spec(raw, name)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidSpec(f"spec cannot be read: {type(error).__name__} {error}; apply the current CRD") from error
+    except ValueError as error:
+        raise InvalidSpec(f"spec cannot be read: {error}") from error
+
+
+def _spec(raw: JSON, name: str) -> Spec:
+    model = raw["model"]
+    return Spec(
+        model_name=model.get("name") or name,
+        base_path=model["basePath"].rstrip("/"),
+        version=model["version"],
+        serving=parse_serving(raw["serving"]),
+        traffic=_traffic(raw["traffic"]["gatewayAPI"]),
+        strategy=_strategy(raw["strategy"]),
+        analysis=_analysis(raw["analysis"]) if "analysis" in raw else None,
+        history_limit=raw.get("historyLimit", 10),
+    )
+
+
+def parse_serving(raw: JSON) -> Serving:
+    """`spec.serving`, also as it stands in a stored revision (which has no replicas)."""
+    gpu = raw.get("gpu")
+    return Serving(
+        image=raw["image"],
+        replicas=raw.get("replicas", 1),
+        gpu=Gpu(gpu["resource"], gpu.get("count", 1)) if gpu else None,
+        mount_path=raw.get("mountPath", "/models"),
+        storage=raw.get("storage"),
+        resources=raw.get("resources", {}),
+        extra_args=tuple(raw.get("extraArgs", ())),
+        env=tuple(raw.get("env", ())),
+        pod=raw.get("pod", {}),
+    )
+
+
+def _traffic(raw: JSON) -> Traffic:
+    return Traffic(
+        parent_refs=tuple(raw["parentRefs"]),
+        hostnames=tuple(raw.get("hostnames", ())),
+        protocols=tuple(raw.get("protocols", ("REST", "GRPC"))),
+        grpc_headers=tuple(raw.get("grpcHeaders", ())),
+        timeouts=raw.get("timeouts"),
+        filters=tuple(raw.get("filters", ())),
+        labels=raw.get("labels", {}),
+        annotations=raw.get("annotations", {}),
+    )
+
+
+def _strategy(raw: JSON) -> Strategy:
+    return Strategy(
+        steps=tuple(parse_step(step) for step in raw["steps"]),
+        max_parallel=_max_parallel(raw.get("promotion", {}).get("maxParallel", 1)),
+        canary_ready_deadline=parse_duration(raw.get("canaryReadyDeadline", "10m")),
+        drain=parse_duration(raw.get("drainDuration", "30s")),
+        bake=parse_duration(raw.get("bake", {}).get("duration", "10m")),
+    )
+
+
+def parse_step(raw: JSON) -> Step:
+    """One step, of `spec` or frozen in `status`."""
+    duration = parse_duration(raw["duration"])
+    longest = parse_duration(raw["maxDuration"]) if "maxDuration" in raw else 3 * duration
+    return Step(raw["weight"], duration, longest, raw.get("replicas"))
+
+
+def _max_parallel(value: int | str) -> int | str:
+    if isinstance(value, str) and not re.fullmatch(r"[1-9][0-9]?%|100%", value):
+        raise ValueError(f'strategy.promotion.maxParallel: {value!r} is neither a number nor a percentage such as "25%"')
+    return value
+
+
+def _analysis(raw: JSON) -> Analysis:
+    metrics = tuple(_metric(metric) for metric in raw.get("metrics", ()))
+    return Analysis(
+        address=raw["prometheus"]["address"],
+        timeout=parse_duration(raw["prometheus"].get("timeout", "5s")),
+        interval=parse_duration(raw.get("interval", "10s")),
+        metrics=metrics or DEFAULT_METRICS,
+    )
+
+
+def _metric(raw: JSON) -> Metric:
+    given: dict[str, Any] = {
+        "query": raw.get("query"),
+        "failures": raw.get("failures"),
+        "min_requests": raw.get("minRequests"),
+        "window": _optional(parse_duration, raw.get("window")),
+        "quantile": _optional(parse_decimal, raw.get("quantile")),
+        "deadline": _optional(parse_duration, raw.get("deadline")),
+        "on_no_data": _optional(Policy, raw.get("onNoData")),
+        "on_error": _optional(Policy, raw.get("onError")),
+        "on_low_traffic": _optional(Policy, raw.get("onLowTraffic")),
+        "on_inconclusive": _optional(Policy, raw.get("onInconclusive")),
+    }
+    limits = raw.get("limits", {})
+    return Metric(
+        name=raw["name"],
+        kind=MetricKind(raw["kind"]),
+        limits=Limits(
+            max=_optional(parse_decimal, limits.get("max")),
+            min=_optional(parse_decimal, limits.get("min")),
+            max_ratio_to_stable=_optional(parse_decimal, limits.get("maxRatioToStable")),
+            max_if_stable_zero=_optional(parse_decimal, limits.get("maxIfStableZero")),
+            max_drop_from_stable=_optional(parse_decimal, limits.get("maxDropFromStable")),
+        ),
+        **{key: value for key, value in given.items() if value is not None},
+    )
+
+
+def _optional(read: Any, value: Any) -> Any:
+    return None if value is None else read(value)

@@ -1,0 +1,169 @@
+"""`status` of a ModelRollout: the whole state of a rollout, so that the operator may be killed between any two writes."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from modelrollout.core.spec import Step
+
+SCHEMA_VERSION = 1
+"""Rises when `status` changes its meaning. An operator that meets a higher one only ever lowers weight."""
+
+
+class Stage(StrEnum):
+    """Where a rollout is. The state machine's state; `phase` is only its shadow for people."""
+
+    INITIALIZING = "Initializing"
+    PREPARING = "Preparing"
+    PROGRESSING = "Progressing"
+    PROMOTING = "Promoting"
+    BAKING = "Baking"
+    ROLLING_BACK = "RollingBack"
+
+
+class Outcome(StrEnum):
+    """How a rollout ended."""
+
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    CANCELLED = "Cancelled"
+    SUPERSEDED = "Superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A revision and the model version it serves."""
+
+    revision: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a rollout is being taken back: decided once, carried to the history unchanged."""
+
+    outcome: Outcome
+    reason: str
+    message: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A metric's stable value, frozen when promotion began: afterwards no pod serves the old version alone."""
+
+    name: str
+    value: float
+    requests: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """An attempt under way. Times are absolute, so an outage only makes a step due.
+
+    `step` counts from 1, 0 before the first. `step_started` is when the step's weight was live, None until then.
+    `since` is when the stage was entered; `hold_since` when the metrics last stopped giving verdicts.
+    """
+
+    attempt: int
+    stage: Stage
+    target: Version
+    started: datetime
+    since: datetime
+    steps: tuple[Step, ...] = ()
+    step: int = 0
+    step_started: datetime | None = None
+    fits: bool = False
+    hold_since: datetime | None = None
+    baseline: tuple[Baseline, ...] = ()
+    end: End | None = None
+
+    @property
+    def current_step(self) -> Step | None:
+        """The step that the world is to look like, None before the first."""
+        return self.steps[self.step - 1] if 0 < self.step <= len(self.steps) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The revision that was taken back and is not tried again while `spec` keeps it."""
+
+    target: Version
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One ended rollout."""
+
+    attempt: int
+    target: Version
+    end: End
+    started: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The last verdict of one metric that differed from the one before, with its evidence at that moment."""
+
+    name: str
+    kind: str
+    test: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A metav1 condition; `since` moves only when `status` flips."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    since: datetime
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The part of status for people: derived anew in every pass, nothing branches on it."""
+
+    phase: str = ""
+    message: str = ""
+    progress: str = ""
+    last_verdict: str = ""
+    current_step: str = ""
+    weight_set: int = 0
+    weight_live: int | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All of `status`."""
+
+    schema_version: int = SCHEMA_VERSION
+    observed_generation: int = 0
+    stable: Version | None = None
+    rollout: Rollout | None = None
+    rejected: Rejected | None = None
+    analysis: tuple[Judged, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
+    replicas: int = 0
+    selector: str = ""
+    last_request: str = ""
+    story: Story = field(default_factory=Story)
+
+    @property
+    def next_attempt(self) -> int:
+        """Number of the next rollout: one more than any that is remembered."""
+        return 1 + max((entry.attempt for entry in self.history), default=0)
+
+    def with_rollout(self, **changes: Any) -> "Status":
+        """A copy whose rollout under way has these fields changed."""
+        assert self.rollout is not None
+        return replace(self, rollout=replace(self.rollout, **changes))

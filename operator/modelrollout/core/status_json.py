@@ -1,0 +1,220 @@
+"""`status` to and from the JSON that the API server stores. The reconciler is the only caller."""
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from modelrollout.core.spec import Step, parse_step
+from modelrollout.core.status import (
+    SCHEMA_VERSION,
+    Baseline,
+    Condition,
+    End,
+    HistoryEntry,
+    Judged,
+    Outcome,
+    Rejected,
+    Rollout,
+    Stage,
+    Status,
+    Story,
+    Version,
+)
+from modelrollout.core.values import JSON, format_duration, format_time, parse_time
+
+
+def status_to_json(status: Status) -> dict[str, Any]:
+    """`status` as the API server stores it. Fields without a value are left out."""
+    story = status.story
+    return _without_nones(
+        {
+            "schemaVersion": status.schema_version,
+            "observedGeneration": status.observed_generation,
+            "phase": story.phase,
+            "message": story.message[:1024],
+            "progress": story.progress[:256],
+            "lastVerdict": story.last_verdict or None,
+            "currentStep": story.current_step or None,
+            "replicas": status.replicas,
+            "selector": status.selector or None,
+            "stable": _version_json(status.stable),
+            "canary": _version_json(status.rollout.target if status.rollout else None),
+            "rollout": _rollout_json(status.rollout, story),
+            "rejected": _rejected_json(status.rejected),
+            "lastRequest": status.last_request or None,
+            "analysis": [_flat(judged) for judged in status.analysis] or None,
+            "history": [_history_json(entry) for entry in status.history] or None,
+            "conditions": [_condition_json(condition) for condition in story.conditions],
+        }
+    )
+
+
+def status_from_json(raw: JSON) -> Status:
+    """The inverse of `status_to_json`, for what the rules need; of the story only conditions are read back."""
+    return Status(
+        schema_version=raw.get("schemaVersion", SCHEMA_VERSION),
+        observed_generation=raw.get("observedGeneration", 0),
+        stable=_version(raw.get("stable")),
+        rollout=_rollout(raw.get("rollout"), raw.get("canary")),
+        rejected=_rejected(raw.get("rejected")),
+        analysis=tuple(Judged(**item) for item in raw.get("analysis", ())),
+        history=tuple(_history(item) for item in raw.get("history", ())),
+        replicas=raw.get("replicas", 0),
+        selector=raw.get("selector", ""),
+        last_request=raw.get("lastRequest", ""),
+        story=Story(conditions=tuple(_condition(item) for item in raw.get("conditions", ()))),
+    )
+
+
+def _flat(value: Any) -> dict[str, Any]:
+    return {item.name: getattr(value, item.name) for item in fields(value)}
+
+
+def _without_nones(raw: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in raw.items() if value is not None}
+
+
+def _time_json(moment: datetime | None) -> str | None:
+    return None if moment is None else format_time(moment)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else parse_time(text)
+
+
+def _version_json(version: Version | None) -> dict[str, Any] | None:
+    return _flat(version) if version else None
+
+
+def _version(raw: JSON | None) -> Version | None:
+    return Version(raw["revision"], raw["version"]) if raw else None
+
+
+def _end_json(end: End) -> dict[str, Any]:
+    return {
+        "outcome": str(end.outcome),
+        "reason": end.reason,
+        "message": end.message[:1024],
+        "evidence": end.evidence[:2048] or None,
+    }
+
+
+def _end(raw: JSON) -> End | None:
+    if "outcome" not in raw:
+        return None
+    return End(Outcome(raw["outcome"]), raw.get("reason", ""), raw.get("message", ""), raw.get("evidence", ""))
+
+
+def _rollout_json(rollout: Rollout | None, story: Story) -> dict[str, Any] | None:
+    if rollout is None:
+        return None
+    return _without_nones(
+        {
+            "attempt": rollout.attempt,
+            "stage": str(rollout.stage),
+            "started": format_time(rollout.started),
+            "since": format_time(rollout.since),
+            "steps": [_step_json(step) for step in rollout.steps] or None,
+            "step": rollout.step,
+            "stepStarted": _time_json(rollout.step_started),
+            "weightSet": story.weight_set,
+            "weightLive": story.weight_live,
+            "fits": rollout.fits or None,
+            "holdSince": _time_json(rollout.hold_since),
+            "baseline": [_baseline_json(item) for item in rollout.baseline] or None,
+            **(_end_json(rollout.end) if rollout.end else {}),
+        }
+    )
+
+
+def _rollout(raw: JSON | None, target: JSON | None) -> Rollout | None:
+    version = _version(target)
+    if raw is None or version is None:
+        return None
+    return Rollout(
+        attempt=raw["attempt"],
+        stage=Stage(raw["stage"]),
+        target=version,
+        started=parse_time(raw["started"]),
+        since=parse_time(raw["since"]),
+        steps=tuple(parse_step(step) for step in raw.get("steps", ())),
+        step=raw.get("step", 0),
+        step_started=_time(raw.get("stepStarted")),
+        fits=raw.get("fits", False),
+        hold_since=_time(raw.get("holdSince")),
+        baseline=tuple(
+            Baseline(item["name"], float(item["value"]), float(item["requests"])) for item in raw.get("baseline", ())
+        ),
+        end=_end(raw),
+    )
+
+
+def _baseline_json(item: Baseline) -> dict[str, Any]:
+    # Decimal strings: the schema has no floats.
+    return {"name": item.name, "value": f"{item.value:.9g}", "requests": f"{item.requests:.9g}"}
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return _without_nones(
+        {
+            "weight": step.weight,
+            "duration": format_duration(step.duration),
+            "maxDuration": format_duration(step.max_duration),
+            "replicas": step.replicas,
+        }
+    )
+
+
+def _rejected_json(rejected: Rejected | None) -> dict[str, Any] | None:
+    if rejected is None:
+        return None
+    return {**_flat(rejected.target), "reason": rejected.reason, "message": rejected.message[:1024]}
+
+
+def _rejected(raw: JSON | None) -> Rejected | None:
+    version = _version(raw)
+    if raw is None or version is None:
+        return None
+    return Rejected(version, raw.get("reason", ""), raw.get("message", ""))
+
+
+def _history_json(entry: HistoryEntry) -> dict[str, Any]:
+    return _without_nones(
+        {
+            "attempt": entry.attempt,
+            **_flat(entry.target),
+            **_end_json(entry.end),
+            "started": format_time(entry.started),
+            "ended": format_time(entry.ended),
+        }
+    )
+
+
+def _history(raw: JSON) -> HistoryEntry:
+    version, end = _version(raw), _end(raw)
+    assert version is not None
+    assert end is not None
+    return HistoryEntry(raw["attempt"], version, end, parse_time(raw["started"]), parse_time(raw["ended"]))
+
+
+def _condition_json(condition: Condition) -> dict[str, Any]:
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message[:1024],
+        # metav1.Time has whole seconds
+        "lastTransitionTime": condition.since.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "observedGeneration": condition.generation,
+    }
+
+
+def _condition(raw: JSON) -> Condition:
+    return Condition(
+        type=raw["type"],
+        status=raw["status"],
+        reason=raw.get("reason", ""),
+        message=raw.get("message", ""),
+        since=parse_time(raw["lastTransitionTime"]),
+        generation=raw.get("observedGeneration", 0),
+    )

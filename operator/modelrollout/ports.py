@@ -1,0 +1,112 @@
+"""What the reconciler needs from the outside, as small protocols. Adapters implement them; tests have fakes for them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+from modelrollout.core.counters import Counters
+from modelrollout.core.model_config import ModelTarget
+from modelrollout.core.readings import CapacityQuestion
+from modelrollout.core.snapshot import Capacity, ServerReport
+from modelrollout.core.values import JSON
+
+
+class Key(NamedTuple):
+    """Which ModelRollout."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSource:
+    """A Prometheus and how long one query may take."""
+
+    address: str
+    timeout: timedelta
+
+
+class Clock(Protocol):
+    """Wall time."""
+
+    def now(self) -> datetime:
+        """The time in UTC."""
+        ...
+
+
+class View(Protocol):
+    """The cluster as the watches last showed it, own writes included. Never waits."""
+
+    def rollout(self, key: Key) -> JSON | None:
+        """The ModelRollout, None when there is none."""
+        ...
+
+    def children(self, key: Key) -> Iterable[JSON]:
+        """Every object that carries the rollout's labels or one of its names: Deployments, ConfigMaps, Services, the HTTPRoute, ControllerRevisions, pods.
+
+        Each has its `kind` set.
+        """
+        ...
+
+
+class Cluster(Protocol):
+    """Writes. Every method raises ClusterUnavailable, Conflict or Refused; the view shows a write once it returned."""
+
+    async def apply(self, key: Key, manifest: JSON, create: bool) -> None:
+        """Server-side apply with force. With `create`, an object that exists under another controller is not touched, only shown in the view."""
+        ...
+
+    async def delete(self, key: Key, kind: str, name: str, uid: str) -> None:
+        """Delete in the background, only that very object; one that is gone already is fine."""
+        ...
+
+    async def annotate_pod(self, key: Key, pod: str, annotation: str, value: str) -> None:
+        """Set one annotation of a pod; a pod that is gone is fine."""
+        ...
+
+    async def write_status(self, key: Key, seen: JSON, status: Mapping[str, Any]) -> None:
+        """Make `status` exactly this. Conflict unless the object is still at the resourceVersion that was `seen`."""
+        ...
+
+
+class Capacities(Protocol):
+    """Room on the nodes."""
+
+    async def read(self, question: CapacityQuestion) -> Capacity:
+        """Free slots for such pods; `slots` None without the right to read nodes. Raises ClusterUnavailable."""
+        ...
+
+
+class ModelServers(Protocol):
+    """Model servers by address (`ip`), over gRPC. Every call has a deadline of its own."""
+
+    async def report(self, ip: str, model: str) -> ServerReport:
+        """Versions, labels `stable` and `canary`, and which versions answer. Raises ServerUnavailable."""
+        ...
+
+    async def reload(self, ip: str, target: ModelTarget) -> None:
+        """Replace the configuration. OK says that it was taken, not that anything is loaded. Raises ServerUnavailable, ReloadRefused."""
+        ...
+
+
+class Metrics(Protocol):
+    """Prometheus. Both methods raise MetricsUnavailable and QueryRefused."""
+
+    async def counters(
+        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], at: datetime
+    ) -> Mapping[str, Counters]:
+        """Cumulative counters of those pods that Prometheus reads, at one moment."""
+        ...
+
+    async def query(self, source: MetricSource, promql: str, at: datetime) -> tuple[float, ...]:
+        """One number per series that the query gives."""
+        ...
+
+
+class Events(Protocol):
+    """Kubernetes events for people. Never raises and never delays a pass."""
+
+    def emit(self, rollout: JSON, reason: str, message: str, warning: bool) -> None:
+        """Post an event about the object, or count it up when it repeats the last one."""
+        ...
