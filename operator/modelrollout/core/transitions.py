@@ -16,7 +16,7 @@ from modelrollout.core.evidence import (
     step_length,
 )
 from modelrollout.core.names import Track
-from modelrollout.core.snapshot import Snapshot
+from modelrollout.core.snapshot import ServerReport, Snapshot
 from modelrollout.core.status import (
     Baseline,
     End,
@@ -145,8 +145,14 @@ def canary_deadline_start(s: Snapshot) -> datetime | None:
 
 def _proved(s: Snapshot, rollout: Rollout) -> bool:
     """Both versions answer in one canary server: promotion by reload will fit."""
-    pod, stable = proving_pod(s, rollout), s.status.stable
-    return pod is not None and pod.report is not None and stable is not None and stable.version in pod.report.answering
+    report, stable = proving_report(s, rollout), s.status.stable
+    return report is not None and stable is not None and stable.version in report.answering
+
+
+def proving_report(s: Snapshot, rollout: Rollout) -> ServerReport | None:
+    """What the server says that is to prove that both versions fit, None before it may."""
+    pod = proving_pod(s, rollout)
+    return pod.report if pod else None
 
 
 def _progressing(s: Snapshot, rollout: Rollout) -> Status:

@@ -1,0 +1,129 @@
+"""From raw objects and the memory of probes to one Snapshot. Pure: the reconciler hands in what it holds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from modelrollout.core import names
+from modelrollout.core.analysis import Analysed
+from modelrollout.core.names import Track
+from modelrollout.core.revisions import Revision, revision_of
+from modelrollout.core.route import canary_weight, parents
+from modelrollout.core.snapshot import Capacity, Child, ContainerExit, Pod, Route, Server, Snapshot
+from modelrollout.core.spec import Spec, parse_spec
+from modelrollout.core.status_json import status_from_json
+from modelrollout.core.values import JSON, parse_time
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What this process has read beside the cluster's objects. Losing it costs time, never safety.
+
+    `servers` by pod uid. `route_seen` is when the route's current generation was first seen.
+    """
+
+    servers: Mapping[str, Server] = field(default_factory=dict)
+    analysed: Analysed | None = None
+    capacity: Capacity | None = None
+    route_seen: datetime | None = None
+
+
+def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetime) -> Snapshot:
+    """The snapshot of one ModelRollout. Raises InvalidSpec."""
+    metadata = rollout["metadata"]
+    name, namespace, uid = metadata["name"], metadata["namespace"], metadata["uid"]
+    spec = parse_spec(rollout["spec"], name)
+    seen = list(objects)
+    children = {
+        (item["kind"], item["metadata"]["name"]): Child(item, _owned(item, uid)) for item in seen if item["kind"] != "Pod"
+    }
+    return Snapshot(
+        now=now,
+        name=name,
+        namespace=namespace,
+        uid=uid,
+        generation=metadata.get("generation", 0),
+        spec=spec,
+        target=revision_of(rollout["spec"]),
+        status=status_from_json(rollout.get("status", {})),
+        revisions=_revisions(name, children),
+        children=children,
+        pods=tuple(_pod(item, memory) for item in seen if item["kind"] == "Pod" and _track(item) is not None),
+        route=_route(name, namespace, spec, children, memory, now),
+        capacity=memory.capacity,
+        analysed=memory.analysed,
+    )
+
+
+def _owned(item: JSON, uid: str) -> bool:
+    owners = item["metadata"].get("ownerReferences", ())
+    return any(owner.get("controller") and owner["uid"] == uid for owner in owners)
+
+
+def _revisions(name: str, children: Mapping[tuple[str, str], Child]) -> dict[str, Revision]:
+    found = {}
+    for (kind, child_name), item in children.items():
+        if kind == "ControllerRevision" and item.owned:
+            revision = child_name.removeprefix(f"{name}-")
+            found[revision] = Revision(revision, item.raw["data"])
+    return found
+
+
+def _route(
+    name: str, namespace: str, spec: Spec, children: Mapping[tuple[str, str], Child], memory: Memory, now: datetime
+) -> Route | None:
+    found = children.get(("HTTPRoute", name))
+    if found is None or not found.owned:
+        return None
+    raw = found.raw
+    return Route(
+        weight=canary_weight(name, raw),
+        generation=raw["metadata"].get("generation", 0),
+        seen=memory.route_seen or now,
+        abort=raw["metadata"].get("annotations", {}).get(names.ANNOTATION_ABORT, ""),
+        parents=parents(spec.traffic, raw, namespace),
+    )
+
+
+def _track(item: JSON) -> Track | None:
+    label = item["metadata"].get("labels", {}).get(names.LABEL_TRACK)
+    return Track(label) if label in set(Track) else None
+
+
+def _pod(item: JSON, memory: Memory) -> Pod:
+    metadata, status = item["metadata"], item.get("status", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
+    container: JSON = next(iter(status.get("containerStatuses", ())), {})
+    scheduled = conditions.get("PodScheduled", {})
+    placed = scheduled.get("status") == "True"
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        track=Track(metadata["labels"][names.LABEL_TRACK]),
+        ip=status.get("podIP", ""),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        terminating="deletionTimestamp" in metadata or status.get("phase") in {"Failed", "Succeeded"},
+        scheduled=parse_time(scheduled["lastTransitionTime"]) if placed else None,
+        unschedulable=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
+        waiting=_waiting(container),
+        restarts=container.get("restartCount", 0),
+        exit=_exit(container),
+        config_hash=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIG, ""),
+        server=memory.servers.get(metadata["uid"], Server()),
+    )
+
+
+def _waiting(container: JSON) -> str:
+    waiting = container.get("state", {}).get("waiting", {})
+    reason = waiting.get("reason", "")
+    return "" if reason in {"", "ContainerCreating"} else f"{reason}: {waiting.get('message', '')}"
+
+
+def _exit(container: JSON) -> ContainerExit | None:
+    """How the container last ended: now, or before its restart."""
+    for state in (container.get("state", {}), container.get("lastState", {})):
+        ended = state.get("terminated")
+        if ended:
+            finished = parse_time(ended["finishedAt"])
+            return ContainerExit(ended.get("exitCode", 0), ended.get("message", ""), finished)
+    return None

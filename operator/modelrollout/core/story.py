@@ -1,0 +1,264 @@
+"""What people read: phase, message, progress, conditions, events. Derived anew in every pass; nothing branches on it.
+
+Nothing here changes with time alone, so an object where nothing happens is never written.
+"""
+
+from dataclasses import replace
+
+from modelrollout.core.actions import Emit
+from modelrollout.core.analysis import Verdict
+from modelrollout.core.evidence import current, holding
+from modelrollout.core.names import Track
+from modelrollout.core.snapshot import Snapshot
+from modelrollout.core.status import Condition, Judged, Outcome, Rollout, Stage, Status, Story
+from modelrollout.core.world import World, answering, canary_replicas, changing, has_room, verified
+
+_WORST_FIRST = (
+    Verdict.FAIL,
+    Verdict.SUSPECT,
+    Verdict.AMBIGUOUS,
+    Verdict.ERROR,
+    Verdict.NO_DATA,
+    Verdict.INCONCLUSIVE,
+    Verdict.LOW_TRAFFIC,
+    Verdict.PASS,
+)
+
+
+def tell(s: Snapshot, status: Status, world: World | None, stalled: tuple[str, str] | None) -> Status:
+    """The status with its story. `stalled` is (reason, message) when only somebody else can get things going again."""
+    status = replace(status, observed_generation=s.generation, replicas=len(s.track(Track.STABLE)))
+    status = replace(status, analysis=_judged(s, status))
+    message, progress = _message(s, status), _progress(s, status)
+    if stalled:
+        message = stalled[1]
+    story = Story(
+        phase=_phase(s, status),
+        message=message,
+        progress=progress,
+        last_verdict=_worst(status),
+        current_step=_current_step(status.rollout),
+        weight_set=world.weight if world else 0,
+        weight_live=_weight_live(s, status.rollout),
+    )
+    return replace(status, story=replace(story, conditions=_conditions(s, status, message, stalled)))
+
+
+def _judged(s: Snapshot, status: Status) -> tuple[Judged, ...]:
+    """Each metric's verdict with the evidence of the moment it changed; kept while the verdict stays the same."""
+    rollout = status.rollout
+    analysed = current(s, s.status.rollout) if s.status.rollout and rollout else None
+    if analysed is None or s.spec.analysis is None:
+        return status.analysis
+    before = {judged.name: judged for judged in status.analysis}
+    kinds = {metric.name: (str(metric.kind), metric.test) for metric in s.spec.analysis.metrics}
+    result = []
+    for name, state in sorted(analysed.metrics.items()):
+        kind, test = kinds.get(name, ("Split", "Limits"))
+        old = before.get(name)
+        same = old is not None and old.verdict == state.verdict
+        result.append(old if same and old else Judged(name, kind, test, str(state.verdict), state.last.detail[:1024]))
+    return tuple(result)
+
+
+def _worst(status: Status) -> str:
+    seen = {judged.verdict for judged in status.analysis}
+    return next((str(verdict) for verdict in _WORST_FIRST if verdict in seen), "")
+
+
+def _phase(s: Snapshot, status: Status) -> str:
+    if status.rollout is not None:
+        failed = status.rollout.stage is Stage.INITIALIZING and any(p.exit for p in s.track(Track.STABLE))
+        return "Degraded" if failed else str(status.rollout.stage)
+    if status.stable is None:
+        return "Pending"
+    if not _all_answer(s, status):
+        return "Degraded"
+    return "RolledBack" if status.rejected else "Healthy"
+
+
+def _all_answer(s: Snapshot, status: Status) -> bool:
+    if status.stable is None:
+        return False
+    ready = [pod for pod in s.track(Track.STABLE) if pod.ready]
+    return len(ready) >= s.spec.serving.replicas
+
+
+def _current_step(rollout: Rollout | None) -> str:
+    if rollout is None or not rollout.steps or rollout.stage is Stage.INITIALIZING:
+        return ""
+    return f"{rollout.step}/{len(rollout.steps)}"
+
+
+def _weight_live(s: Snapshot, rollout: Rollout | None) -> int | None:
+    if rollout is None:
+        return None
+    if rollout.stage in {Stage.PROGRESSING, Stage.PROMOTING}:
+        step = rollout.current_step
+        if step is not None and rollout.step_started is not None:
+            return step.weight
+        return rollout.steps[rollout.step - 2].weight if rollout.step > 1 else 0
+    live = s.route is not None and s.route.weight == 0 and not s.route.problem
+    return 0 if live else None
+
+
+def _message(s: Snapshot, status: Status) -> str:
+    rollout = status.rollout
+    if rollout is None:
+        return _settled_message(s, status)
+    version = rollout.target.version
+    match rollout.stage:
+        case Stage.INITIALIZING:
+            return f"starting version {version} for the first time"
+        case Stage.PREPARING:
+            return _preparing_message(s, rollout)
+        case Stage.PROGRESSING:
+            return _progressing_message(s, rollout)
+        case Stage.PROMOTING:
+            why = holding(s, rollout)
+            return f"loading version {version} into the stable pods" + (f"; waiting: {why}" if why else "")
+        case Stage.BAKING:
+            return f"version {version} serves everything; the version before stays loaded while it bakes"
+        case Stage.ROLLING_BACK:
+            assert rollout.end is not None
+            return f"taking back version {version}: {rollout.end.message}"
+
+
+def _settled_message(s: Snapshot, status: Status) -> str:
+    if status.stable is None:
+        return "nothing serves yet"
+    if status.rejected is not None:
+        said = f"version {status.rejected.target.version} was rejected ({status.rejected.reason}: {status.rejected.message})"
+        return f"{said}; version {status.stable.version} serves. Change spec.model.version to try another"
+    return f"version {status.stable.version} serves"
+
+
+def _preparing_message(s: Snapshot, rollout: Rollout) -> str:
+    version = rollout.target.version
+    pods = s.track(Track.CANARY)
+    waiting = next((pod.unschedulable for pod in pods if pod.unschedulable), "")
+    if waiting or (not pods and not has_room(s, rollout)):
+        gpu = s.spec.serving.gpu
+        detail = waiting or (s.capacity.detail if s.capacity else "nodes not read yet")
+        return f"InsufficientGPU: no room for the canary ({gpu.resource if gpu else 'pod'}): {detail}"
+    if len(answering(s, Track.CANARY, version)) < canary_replicas(s, rollout):
+        return f"starting canary pods with version {version}"
+    if not rollout.fits:
+        return "proving in one canary pod that both versions fit in one server"
+    return f"canary ready with version {version}"
+
+
+def _progressing_message(s: Snapshot, rollout: Rollout) -> str:
+    step = rollout.current_step
+    assert step is not None
+    if rollout.step_started is None:
+        if len(answering(s, Track.CANARY, rollout.target.version)) < canary_replicas(s, rollout):
+            return f"waiting for the canary pods of step {rollout.step}"
+        problem = s.route.problem if s.route else "the route does not exist"
+        return f"setting weight {step.weight} %" + (f"; not live: {problem}" if problem else "")
+    why = holding(s, rollout)
+    return f"version {rollout.target.version} at {step.weight} %" + (f"; holding: {why}" if why else ", being judged")
+
+
+def _progress(s: Snapshot, status: Status) -> str:
+    rollout = status.rollout
+    if rollout is None or not rollout.steps:
+        return ""
+    if rollout.stage is Stage.PROMOTING:
+        pods = s.track(Track.STABLE)
+        done = sum(verified(pod, rollout.target.version) for pod in pods)
+        step = rollout.current_step
+        new, weight = done + len(changing(s, rollout)), step.weight if step else 0
+        share = weight + (100 - weight) * new // max(1, len(pods))
+        return f"{done} of {len(pods)} stable pods promoted, {share} % on the new version"
+    if rollout.stage is Stage.PROGRESSING and rollout.current_step:
+        live = "live" if rollout.step_started else "not live yet"
+        return f"step {rollout.step}/{len(rollout.steps)}, {rollout.current_step.weight} % {live}"
+    return str(rollout.stage)
+
+
+def _conditions(s: Snapshot, status: Status, message: str, stalled: tuple[str, str] | None) -> tuple[Condition, ...]:
+    rollout = status.rollout
+    phase = _phase(s, status)
+    settled = rollout is None and status.stable is not None
+    serving = any(pod.ready for pod in s.track(Track.STABLE))
+    stable = status.stable.version if status.stable else 0
+    wanted: dict[str, tuple[str, str, str]] = {
+        "Available": ("True", "Serving", f"version {stable} answers") if serving else ("False", "NoReadyPods", "no stable pod is ready"),
+        "Progressing": (_flag(rollout is not None), _progress_reason(s, rollout, phase), message),
+        "Paused": ("False", "NotPaused", ""),
+        "AnalysisSucceeded": _analysis_condition(status),
+        "Ready": (_flag(settled and not stalled and _all_answer(s, status) and not status.rejected), phase, message),
+    }
+    if rollout is not None and not stalled:
+        wanted["Reconciling"] = ("True", phase, message)
+    if stalled:
+        wanted["Stalled"] = ("True", *stalled)
+    elif settled and status.rejected is not None:
+        wanted["Stalled"] = ("True", "RolledBack", message)
+    return tuple(_condition(s, kind, *value) for kind, value in sorted(wanted.items()))
+
+
+def _flag(value: bool) -> str:
+    return "True" if value else "False"
+
+
+def _progress_reason(s: Snapshot, rollout: Rollout | None, phase: str) -> str:
+    if rollout is not None and rollout.stage is Stage.PREPARING:
+        waiting = any(pod.unschedulable for pod in s.track(Track.CANARY))
+        if waiting or (not s.track(Track.CANARY) and not has_room(s, rollout)):
+            return "InsufficientGPU"
+    return phase
+
+
+def _analysis_condition(status: Status) -> tuple[str, str, str]:
+    worst = _worst(status)
+    if status.rejected is not None and status.rejected.reason == "AnalysisFailed":
+        return "False", "AnalysisFailed", status.rejected.message
+    if not worst:
+        return "Unknown", "NotRunning", "nothing has been judged yet"
+    detail = next(judged.detail for judged in status.analysis if judged.verdict == worst)
+    state = {Verdict.PASS: "True", Verdict.FAIL: "False"}.get(Verdict(worst), "Unknown")
+    return state, worst, detail
+
+
+def _condition(s: Snapshot, kind: str, value: str, reason: str, message: str) -> Condition:
+    before = next((c for c in s.status.story.conditions if c.type == kind), None)
+    # metav1.Time has whole seconds; the time moves only when the status flips
+    since = before.since if before and before.status == value else s.now.replace(microsecond=0)
+    return Condition(kind, value, reason, message[:1024], since, s.generation)
+
+
+def events(s: Snapshot, status: Status) -> tuple[Emit, ...]:
+    """What happened between the status before this pass and after it: one event per change, past tense."""
+    before, after = s.status.rollout, status.rollout
+    if before is None and after is not None:
+        return (Emit("RolloutStarted", f"attempt {after.attempt}: version {after.target.version}"),)
+    if before is not None and after is None:
+        return (_ending(status),)
+    if before is None or after is None:
+        return ()
+    if before.stage is not after.stage:
+        return (_stage_event(after),)
+    if before.step_started is None and after.step_started is not None and after.current_step is not None:
+        return (Emit("WeightLive", f"step {after.step}/{len(after.steps)}: {after.current_step.weight} % is live"),)
+    if before.step != after.step and after.current_step is not None:
+        return (Emit("StepEntered", f"step {after.step}/{len(after.steps)}: {after.current_step.weight} %"),)
+    if before.hold_since is None and after.hold_since is not None:
+        return (Emit("AnalysisHolds", holding(s, before) or "a metric gives no verdict", warning=True),)
+    return ()
+
+
+def _stage_event(rollout: Rollout) -> Emit:
+    if rollout.stage is Stage.ROLLING_BACK and rollout.end is not None:
+        return Emit(rollout.end.reason, rollout.end.message, warning=rollout.end.outcome is Outcome.ROLLED_BACK)
+    reasons = {Stage.PROGRESSING: "CanaryReady", Stage.PROMOTING: "StepsPassed", Stage.BAKING: "BakeStarted"}
+    return Emit(reasons.get(rollout.stage, str(rollout.stage)), f"version {rollout.target.version}")
+
+
+def _ending(status: Status) -> Emit:
+    entry = status.history[0]
+    text = f"version {entry.target.version}: {entry.end.message}"
+    return Emit(str(entry.end.outcome), text, warning=entry.end.outcome is Outcome.ROLLED_BACK)
+
+
