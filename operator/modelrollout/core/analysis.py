@@ -83,7 +83,9 @@ class Analysed:
         return next((state for state in self.metrics.values() if state.verdict is Verdict.FAIL), None)
 
 
-def extend(before: Analysed | None, key: str, at: datetime, measured: tuple[tuple[Metric | None, Measurement], ...]) -> Analysed:
+def extend(
+    before: Analysed | None, key: str, at: datetime, measured: tuple[tuple[Metric | None, Measurement], ...]
+) -> Analysed:
     """The next state after one round of measurements. A silent round neither adds to a run of breaches nor ends it."""
     old = before.metrics if before and before.key == key else {}
     states = {m.metric: _next_state(old.get(m.metric), m, metric.failures if metric else 1) for metric, m in measured}
@@ -107,19 +109,26 @@ def read_counters(metric: Metric, counts: Counters | None) -> Reading:
         return Reading(problem=Verdict.NO_DATA, detail="Prometheus reads none of its pods")
     if metric.kind is MetricKind.ERROR_RATE:
         rate = counts.bad / counts.answers if counts.answers else 0.0
-        return Reading(rate, counts.answers, detail=f"{rate:.2%} ({counts.bad:.0f} of {counts.answers:.0f} answers bad)")
+        return Reading(
+            rate, counts.answers, detail=f"{rate:.2%} ({counts.bad:.0f} of {counts.answers:.0f} answers bad)"
+        )
     seconds = quantile(counts.buckets, metric.quantile)
     if seconds is None:
         return Reading(0.0, 0.0, detail="no answers")
     return Reading(
-        seconds, counts.good, detail=f"p{metric.quantile * 100:g} {seconds * 1000:.1f} ms over {counts.good:.0f} answers"
+        seconds,
+        counts.good,
+        detail=f"p{metric.quantile * 100:g} {seconds * 1000:.1f} ms over {counts.good:.0f} answers",
     )
 
 
 def read_series(values: tuple[float, ...]) -> Reading:
     """A metric of kind Query from the series that came back: exactly one finite number is a value."""
     if len(values) > 1:
-        return Reading(problem=Verdict.AMBIGUOUS, detail=f"{len(values)} series where one was expected: aggregate with sum() or max()")
+        return Reading(
+            problem=Verdict.AMBIGUOUS,
+            detail=f"{len(values)} series where one was expected: aggregate with sum() or max()",
+        )
     if not values:
         return Reading(problem=Verdict.NO_DATA, detail="the query returned nothing")
     if not isfinite(values[0]):
@@ -183,7 +192,9 @@ def check_split(weight: int, canary: Counters | None, stable: Counters | None) -
     ours = canary.answers if canary else 0.0
     both = ours + (stable.answers if stable else 0.0)
     if both < SPLIT_MIN_REQUESTS:
-        return Measurement(SPLIT, Verdict.LOW_TRAFFIC, f"{both:.0f} requests, {SPLIT_MIN_REQUESTS} needed to see the split")
+        return Measurement(
+            SPLIT, Verdict.LOW_TRAFFIC, f"{both:.0f} requests, {SPLIT_MIN_REQUESTS} needed to see the split"
+        )
     share, wanted = ours / both, weight / 100
     tolerance = max(SPLIT_TOLERANCE, 4 * sqrt(wanted * (1 - wanted) / both))
     detail = f"{share:.1%} of {both:.0f} requests reached the canary, weight {weight} %"

@@ -28,7 +28,13 @@ def proof_of_failure(s: Snapshot, rollout: Rollout) -> End | None:
 def marker(rollout: Rollout, end: End) -> str:
     """Written in the same API call as weight 0: a kill before the status write cannot forget why, or raise it again."""
     return json.dumps(
-        {"attempt": rollout.attempt, "outcome": end.outcome, "reason": end.reason, "message": end.message, "evidence": end.evidence},
+        {
+            "attempt": rollout.attempt,
+            "outcome": end.outcome,
+            "reason": end.reason,
+            "message": end.message,
+            "evidence": end.evidence,
+        },
         separators=(",", ":"),
     )
 
@@ -175,4 +181,4 @@ def last_line(text: str) -> str:
 
 
 def _head(detail: str) -> str:
-    return detail.split("; query ")[0]
+    return detail.split("; query ", maxsplit=1)[0]

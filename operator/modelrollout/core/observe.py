@@ -35,7 +35,9 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
     spec = parse_spec(rollout["spec"], name)
     seen = list(objects)
     children = {
-        (item["kind"], item["metadata"]["name"]): Child(item, _owned(item, uid)) for item in seen if item["kind"] != "Pod"
+        (item["kind"], item["metadata"]["name"]): Child(item, _owned(item, uid))
+        for item in seen
+        if item["kind"] != "Pod"
     }
     return Snapshot(
         now=now,

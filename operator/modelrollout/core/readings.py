@@ -73,7 +73,12 @@ def _servers(s: Snapshot) -> ServerPlan:
 
 def _capacity(s: Snapshot) -> CapacityQuestion | None:
     rollout, gpu = s.status.rollout, s.spec.serving.gpu
-    if rollout is None or rollout.stage is not Stage.PREPARING or gpu is None or s.child("Deployment", child(s.name, Track.CANARY)):
+    if (
+        rollout is None
+        or rollout.stage is not Stage.PREPARING
+        or gpu is None
+        or s.child("Deployment", child(s.name, Track.CANARY))
+    ):
         return None
     return CapacityQuestion(gpu, s.spec.serving.pod)
 

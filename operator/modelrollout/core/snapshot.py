@@ -195,9 +195,7 @@ class Snapshot:
 
     def track(self, track: Track) -> tuple[Pod, ...]:
         """The pods of one track that are not on their way out, by name."""
-        return tuple(
-            sorted((p for p in self.pods if p.track is track and not p.terminating), key=lambda pod: pod.name)
-        )
+        return tuple(sorted((p for p in self.pods if p.track is track and not p.terminating), key=lambda pod: pod.name))
 
     def child(self, kind: str, name: str) -> Child | None:
         """An observed child, None when there is none."""

@@ -242,7 +242,9 @@ def parse_step(raw: JSON) -> Step:
 
 def _max_parallel(value: int | str) -> int | str:
     if isinstance(value, str) and not re.fullmatch(r"[1-9][0-9]?%|100%", value):
-        raise ValueError(f'strategy.promotion.maxParallel: {value!r} is neither a number nor a percentage such as "25%"')
+        raise ValueError(
+            f'strategy.promotion.maxParallel: {value!r} is neither a number nor a percentage such as "25%"'
+        )
     return value
 
 

@@ -4,6 +4,7 @@ Nothing here changes with time alone, so an object where nothing happens is neve
 """
 
 from dataclasses import replace
+from datetime import datetime
 
 from modelrollout.core.actions import Emit
 from modelrollout.core.analysis import Verdict
@@ -184,7 +185,9 @@ def _conditions(s: Snapshot, status: Status, message: str, stalled: tuple[str, s
     serving = any(pod.ready for pod in s.track(Track.STABLE))
     stable = status.stable.version if status.stable else 0
     wanted: dict[str, tuple[str, str, str]] = {
-        "Available": ("True", "Serving", f"version {stable} answers") if serving else ("False", "NoReadyPods", "no stable pod is ready"),
+        "Available": ("True", "Serving", f"version {stable} answers")
+        if serving
+        else ("False", "NoReadyPods", "no stable pod is ready"),
         "Progressing": (_flag(rollout is not None), _progress_reason(s, rollout, phase), message),
         "Paused": ("False", "NotPaused", ""),
         "AnalysisSucceeded": _analysis_condition(status),
@@ -262,3 +265,11 @@ def _ending(status: Status) -> Emit:
     return Emit(str(entry.end.outcome), text, warning=entry.end.outcome is Outcome.ROLLED_BACK)
 
 
+def stalled_alone(before: Status, generation: int, now: datetime, reason: str, message: str) -> Status:
+    """The status of an object whose spec cannot be read: the rollout's state stays, the story says what is wrong."""
+    old = {condition.type: condition for condition in before.story.conditions}
+    since = old["Stalled"].since if "Stalled" in old else now.replace(microsecond=0)
+    stalled = Condition("Stalled", "True", reason, message[:1024], since, generation)
+    kept = [condition for condition in old.values() if condition.type not in {"Stalled", "Reconciling", "Ready"}]
+    story = Story(phase="Degraded", message=message, conditions=tuple(sorted((*kept, stalled), key=lambda c: c.type)))
+    return replace(before, observed_generation=generation, story=story)

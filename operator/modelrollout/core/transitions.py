@@ -206,7 +206,9 @@ def _baking(s: Snapshot, rollout: Rollout) -> Status:
     canary_gone = not [pod for pod in s.pods if pod.track is Track.CANARY]
     if not over or not canary_gone or holding(s, rollout):
         return _held(s, rollout)
-    end = End(Outcome.PROMOTED, "Promoted", f"version {rollout.target.version} passed its steps and its bake", verdicts(s))
+    end = End(
+        Outcome.PROMOTED, "Promoted", f"version {rollout.target.version} passed its steps and its bake", verdicts(s)
+    )
     return _ended(s, rollout, end, stable=rollout.target)
 
 

@@ -64,9 +64,5 @@ def covers(actual: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(actual, Mapping) and all(covers(actual.get(k), v) for k, v in wanted.items())
     if isinstance(wanted, (list, tuple)):
-        return (
-            isinstance(actual, (list, tuple))
-            and len(actual) == len(wanted)
-            and all(map(covers, actual, wanted))
-        )
+        return isinstance(actual, (list, tuple)) and len(actual) == len(wanted) and all(map(covers, actual, wanted))
     return bool(actual == wanted)

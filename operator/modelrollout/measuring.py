@@ -1,0 +1,157 @@
+"""One round of measurements by a plan: fetch counters and queries, hand them to the core, get verdicts' input back.
+
+Every failure of Prometheus becomes a reading with its own verdict; nothing here raises.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from modelrollout.core.analysis import (
+    SPLIT,
+    Analysed,
+    Measurement,
+    Reading,
+    Verdict,
+    check_split,
+    extend,
+    from_baseline,
+    judge,
+    read_counters,
+    read_series,
+)
+from modelrollout.core.counters import Counters, PodWindow, bad_query, increase, latency_query, pod_pattern, total
+from modelrollout.core.readings import MetricsPlan
+from modelrollout.core.spec import Metric, MetricKind
+from modelrollout.core.values import format_duration
+from modelrollout.errors import MetricsUnavailable, QueryRefused
+from modelrollout.ports import Metrics, MetricSource
+
+Snapshots = Mapping[datetime, Mapping[str, Counters]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Counters of both sides over one window; `failure` is set when they could not be read."""
+
+    canary: Counters | None
+    stable: Counters | None
+    failure: Reading | None = None
+
+
+async def measure(plan: MetricsPlan, before: Analysed | None, metrics: Metrics, at: datetime) -> Analysed:
+    """One round for every metric of the plan, all looking at the same instant `at`."""
+    source = MetricSource(plan.analysis.address, plan.analysis.timeout)
+    windows = {metric.window for metric in plan.analysis.metrics}
+    sides = await _sides(plan, source, metrics, at, windows)
+    rounds: list[tuple[Metric | None, Measurement]] = []
+    queries = [_judge_one(plan, metric, sides[metric.window], source, metrics, at) for metric in plan.analysis.metrics]
+    rounds += zip(plan.analysis.metrics, await asyncio.gather(*queries), strict=True)
+    if plan.weight is not None:
+        widest = sides[max(windows)]
+        rounds.append((None, _split(plan.weight, widest)))
+    return extend(before, plan.key, at, tuple(rounds))
+
+
+def _split(weight: int, sides: Sides) -> Measurement:
+    if sides.failure is not None:
+        return Measurement(SPLIT, Verdict.LOW_TRAFFIC, f"requests could not be counted: {sides.failure.detail}")
+    return check_split(weight, sides.canary, sides.stable)
+
+
+async def _sides(
+    plan: MetricsPlan, source: MetricSource, metrics: Metrics, at: datetime, windows: set[timedelta]
+) -> dict[timedelta, Sides]:
+    """Both sides' increases per window, from as few looks at Prometheus as there are distinct moments."""
+    pods = (*plan.canary, *plan.stable)
+    moments = {at} | {_start(pod, at, window) for window in windows for pod in pods}
+    names = tuple(sorted({pod.pod for pod in pods}))
+    ordered = sorted(moments)
+    try:
+        answers = await asyncio.gather(
+            *(metrics.counters(source, plan.namespace, plan.model, names, moment) for moment in ordered)
+        )
+    except (MetricsUnavailable, QueryRefused) as error:
+        failed = Sides(None, None, Reading(problem=Verdict.ERROR, detail=str(error)))
+        return dict.fromkeys(windows, failed)
+    looks = dict(zip(ordered, answers, strict=True))
+    return {
+        window: Sides(_increase(plan.canary, looks, at, window), _increase(plan.stable, looks, at, window))
+        for window in windows
+    }
+
+
+def _start(pod: PodWindow, at: datetime, window: timedelta) -> datetime:
+    return min(at, max(pod.start, at - window))
+
+
+def _increase(pods: Iterable[PodWindow], looks: Snapshots, at: datetime, window: timedelta) -> Counters | None:
+    """What the pods answered in the window; None when Prometheus reads none of them now."""
+    parts = [
+        increase(looks[_start(pod, at, window)].get(pod.pod), looks[at][pod.pod])
+        for pod in pods
+        if pod.pod in looks[at]
+    ]
+    return total(parts) if parts else None
+
+
+async def _judge_one(
+    plan: MetricsPlan, metric: Metric, sides: Sides, source: MetricSource, metrics: Metrics, at: datetime
+) -> Measurement:
+    if metric.kind is MetricKind.QUERY:
+        return await _judge_query(plan, metric, source, metrics, at)
+    text = _evidence_query(plan, metric)
+    if sides.failure is not None:
+        return judge(metric, sides.failure, sides.failure, text)
+    stable = _stable_reading(plan, metric, sides.stable)
+    return judge(metric, read_counters(metric, sides.canary), stable, text)
+
+
+def _stable_reading(plan: MetricsPlan, metric: Metric, counts: Counters | None) -> Reading:
+    """Once no pod serves the old version alone, its value as frozen when promotion began stands for it."""
+    if not plan.stable:
+        return from_baseline(next((item for item in plan.baseline if item.name == metric.name), None))
+    return read_counters(metric, counts)
+
+
+def _evidence_query(plan: MetricsPlan, metric: Metric) -> str:
+    query = bad_query if metric.kind is MetricKind.ERROR_RATE else latency_query
+    return query(plan.namespace, plan.model, [pod.pod for pod in plan.canary])
+
+
+async def _judge_query(
+    plan: MetricsPlan, metric: Metric, source: MetricSource, metrics: Metrics, at: datetime
+) -> Measurement:
+    canary_text = _substitute(plan, metric, plan.canary)
+    canary = _series(metrics, source, canary_text, at)
+    if not metric.limits.compares:
+        return judge(metric, await canary, Reading(detail="not compared"), canary_text)
+    if not plan.stable:
+        return judge(metric, await canary, _stable_reading(plan, metric, None), canary_text)
+    stable = _series(metrics, source, _substitute(plan, metric, plan.stable), at)
+    return judge(metric, *await asyncio.gather(canary, stable), canary_text)
+
+
+def _series(metrics: Metrics, source: MetricSource, promql: str, at: datetime) -> Awaitable[Reading]:
+    async def read() -> Reading:
+        try:
+            return read_series(await metrics.query(source, promql, at))
+        except (MetricsUnavailable, QueryRefused) as error:
+            return Reading(problem=Verdict.ERROR, detail=str(error))
+
+    return read()
+
+
+def _substitute(plan: MetricsPlan, metric: Metric, pods: Iterable[PodWindow]) -> str:
+    """Fill in the placeholders of a user's query: the pods of one side, the namespace, the model, the window."""
+    values = {
+        "pods": pod_pattern(pod.pod for pod in pods),
+        "namespace": plan.namespace,
+        "model": plan.model,
+        "window": format_duration(metric.window),
+    }
+    text = metric.query or ""
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text

@@ -1,0 +1,156 @@
+"""Readings in the background: model servers, metrics, capacity. Their results wake a pass; no pass ever waits for them.
+
+The reconciler says after each pass what it wants to know (`readings_wanted`); the probes keep to that plan and hold
+what they last read. Everything here is memory: losing it costs time, never safety.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import structlog
+
+from modelrollout.core.actions import Reload
+from modelrollout.core.analysis import Analysed
+from modelrollout.core.readings import CapacityQuestion, MetricsPlan, Readings, ServerPlan
+from modelrollout.core.snapshot import Capacity, ReloadCall, Server
+from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavailable
+from modelrollout.measuring import measure
+from modelrollout.ports import Capacities, Clock, Key, Metrics, ModelServers
+
+log = structlog.get_logger(__name__)
+
+CAPACITY_INTERVAL = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where probes read from."""
+
+    servers: ModelServers
+    metrics: Metrics
+    capacities: Capacities
+    clock: Clock
+
+
+@dataclass(slots=True)
+class Probe:
+    """All background reading for one ModelRollout."""
+
+    key: Key
+    sources: Sources
+    wake: Callable[[Key], None]
+    servers: dict[str, Server] = field(default_factory=dict)
+    analysed: Analysed | None = None
+    capacity: Capacity | None = None
+    _wanted: Readings = field(default_factory=Readings)
+    _loops: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _calls: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def want(self, readings: Readings) -> None:
+        """Follow this plan from now on; loops that it still needs go on undisturbed."""
+        before, self._wanted = self._wanted, readings
+        self._keep(
+            "servers", readings.servers is not None, self._read_servers, _slower(before.servers, readings.servers)
+        )
+        self._keep(
+            "metrics", readings.metrics is not None, self._read_metrics, _other(before.metrics, readings.metrics)
+        )
+        self._keep("capacity", readings.capacity is not None, self._read_capacity, restart=False)
+        if readings.capacity is None:
+            self.capacity = None
+        known = {uid for _, uid, _ in readings.servers.pods} if readings.servers else set()
+        self.servers = {uid: server for uid, server in self.servers.items() if uid in known or server.reloading}
+
+    def reload(self, uid: str, action: Reload) -> None:
+        """Send a configuration without waiting; `Server.reload` shows that it is under way, and how it ended."""
+        call = ReloadCall(action.target, self.sources.clock.now())
+        self.servers[uid] = replace(self.servers.get(uid, Server()), reload=call)
+        task = asyncio.create_task(self._send(uid, action, call))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    def stop(self) -> None:
+        """End every loop: the object is gone."""
+        for task in (*self._loops.values(), *self._calls):
+            task.cancel()
+        self._loops.clear()
+
+    def _keep(self, name: str, wanted: bool, loop: Callable[[], Awaitable[None]], restart: bool) -> None:
+        task = self._loops.get(name)
+        if task is not None and (not wanted or restart or task.done()):
+            task.cancel()
+            del self._loops[name]
+        if wanted and name not in self._loops:
+            self._loops[name] = asyncio.create_task(_logged(self.key, name, loop))
+
+    async def _send(self, uid: str, action: Reload, call: ReloadCall) -> None:
+        error = ""
+        try:
+            await self.sources.servers.reload(action.address, action.target)
+        except (ServerUnavailable, ReloadRefused) as problem:
+            error = str(problem)
+        ended = replace(call, ended=self.sources.clock.now(), error=error)
+        self.servers[uid] = replace(self.servers.get(uid, Server()), reload=ended)
+        log.info("reload answered", rollout=self.key, pod=action.pod, versions=action.target.versions, error=error)
+        self.wake(self.key)
+
+    async def _read_servers(self) -> None:
+        while (plan := self._wanted.servers) is not None:
+            found = await asyncio.gather(*(self._read_server(plan.model, uid, ip) for _, uid, ip in plan.pods))
+            if any(found):
+                self.wake(self.key)
+            await asyncio.sleep(plan.interval.total_seconds())
+
+    async def _read_server(self, model: str, uid: str, ip: str) -> bool:
+        """Ask one server; True when it says something else than before."""
+        try:
+            report, error = await self.sources.servers.report(ip, model), ""
+        except ServerUnavailable as problem:
+            report, error = None, str(problem)
+        before = self.servers.get(uid, Server())
+        changed = before.changed
+        if report is not None and (before.report is None or before.report.active != report.active):
+            changed = self.sources.clock.now()
+        self.servers[uid] = replace(before, report=report, error=error, changed=changed)
+        return report != before.report
+
+    async def _read_metrics(self) -> None:
+        while (plan := self._wanted.metrics) is not None:
+            self.analysed = await measure(plan, self.analysed, self.sources.metrics, self.sources.clock.now())
+            self.wake(self.key)
+            await asyncio.sleep(plan.analysis.interval.total_seconds())
+
+    async def _read_capacity(self) -> None:
+        while (question := self._wanted.capacity) is not None:
+            capacity = await self._ask_capacity(question)
+            if capacity != self.capacity:
+                self.capacity = capacity
+                self.wake(self.key)
+            await asyncio.sleep(CAPACITY_INTERVAL.total_seconds())
+
+    async def _ask_capacity(self, question: CapacityQuestion) -> Capacity | None:
+        try:
+            return await self.sources.capacities.read(question)
+        except ClusterUnavailable:
+            return self.capacity
+
+
+def _slower(before: ServerPlan | None, after: ServerPlan | None) -> bool:
+    """Whether a sleeping loop has to be woken: it sleeps longer than is wanted now, or there is a pod it has not asked."""
+    if before is None or after is None:
+        return False
+    return after.interval < before.interval or not set(after.pods) <= set(before.pods)
+
+
+def _other(before: MetricsPlan | None, after: MetricsPlan | None) -> bool:
+    return before is not None and after is not None and before.key != after.key
+
+
+async def _logged(key: Key, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    """A loop that ends by an error says so; the next pass starts it again."""
+    try:
+        await loop()
+    except Exception as error:
+        log.exception("probe failed", rollout=key, probe=name, error=repr(error))
