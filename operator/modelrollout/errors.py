@@ -14,7 +14,7 @@ class Conflict(OperatorError):
 
 
 class Refused(OperatorError):
-    """The API server refused a write for good (400, 403, 422): the message is its own, it names the field or the right."""
+    """The API server refused a write for good (400, 403, 422): its own message names the field or the right."""
 
 
 class MetricsUnavailable(OperatorError):

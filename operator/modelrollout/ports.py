@@ -1,4 +1,4 @@
-"""What the reconciler needs from the outside, as small protocols. Adapters implement them; tests have fakes for them."""
+"""What the reconciler needs from the outside, as small protocols: adapters implement them, tests have fakes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -43,7 +43,9 @@ class View(Protocol):
         ...
 
     def children(self, key: Key) -> Iterable[JSON]:
-        """Every object that carries the rollout's labels or one of its names: Deployments, ConfigMaps, Services, the HTTPRoute, ControllerRevisions, pods.
+        """Every object that carries the rollout's labels or one of its names.
+
+        Deployments, ConfigMaps, Services, the HTTPRoute, ControllerRevisions and pods.
 
         Each has its `kind` set.
         """
@@ -54,7 +56,7 @@ class Cluster(Protocol):
     """Writes. Every method raises ClusterUnavailable, Conflict or Refused; the view shows a write once it returned."""
 
     async def apply(self, key: Key, manifest: JSON, create: bool) -> None:
-        """Server-side apply with force. With `create`, an object that exists under another controller is not touched, only shown in the view."""
+        """Server-side apply with force. With `create`, a stranger's object is not touched, only shown in the view."""
         ...
 
     async def delete(self, key: Key, kind: str, name: str, uid: str) -> None:
@@ -86,7 +88,10 @@ class ModelServers(Protocol):
         ...
 
     async def reload(self, ip: str, target: ModelTarget) -> None:
-        """Replace the configuration. OK says that it was taken, not that anything is loaded. Raises ServerUnavailable, ReloadRefused."""
+        """Replace the configuration. OK says that it was taken, not that anything is loaded.
+
+        Raises ServerUnavailable, ReloadRefused.
+        """
         ...
 
 

@@ -138,7 +138,7 @@ class Probe:
 
 
 def _slower(before: ServerPlan | None, after: ServerPlan | None) -> bool:
-    """Whether a sleeping loop has to be woken: it sleeps longer than is wanted now, or there is a pod it has not asked."""
+    """Whether a sleeping loop has to be woken: it sleeps longer than is wanted, or there is a pod it has not asked."""
     if before is None or after is None:
         return False
     return after.interval < before.interval or not set(after.pods) <= set(before.pods)

@@ -188,7 +188,7 @@ def _relative_breach(metric: Metric, canary: Reading, stable: Reading) -> str:
 
 
 def check_split(weight: int, canary: Counters | None, stable: Counters | None) -> Measurement:
-    """Whether the share of requests that reached the canary is the weight: four standard deviations, five points at least."""
+    """Whether the share of requests that reached the canary is the weight: within four standard deviations, or 5 %."""
     ours = canary.answers if canary else 0.0
     both = ours + (stable.answers if stable else 0.0)
     if both < SPLIT_MIN_REQUESTS:

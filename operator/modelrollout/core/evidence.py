@@ -111,7 +111,7 @@ def _talking_policy(metric: Metric, verdict: Verdict) -> Policy | None:
 
 
 def holding(s: Snapshot, rollout: Rollout) -> str:
-    """Why the rollout waits for evidence, empty when it does not: a silent metric, a split that is not real, no round yet."""
+    """Why the rollout waits for evidence, empty when it does not: a silent metric, a false split, no round yet."""
     if s.spec.analysis is None:
         return ""
     analysed = current(s, rollout)

@@ -1,4 +1,7 @@
-"""What one model server is to have loaded, and the text of its `--model_config_file` (docs/design.md, "Configuration of a pod")."""
+"""What one model server is to have loaded, and the text of its `--model_config_file`.
+
+docs/design.md, "Configuration of a pod".
+"""
 
 from dataclasses import dataclass
 

@@ -30,7 +30,7 @@ class Track(StrEnum):
 
 
 def child(rollout: str, track: Track) -> str:
-    """Name of the Deployment, ConfigMap and Service of one track. At most 57 characters: object names have at most 50."""
+    """Name of the Deployment, ConfigMap and Service of one track: 57 characters at most, as rollouts have 50."""
     return f"{rollout}-{track}"
 
 

@@ -18,7 +18,7 @@ IDLE_INTERVAL = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class CapacityQuestion:
-    """How many pods that ask for this resource would fit on nodes with these labels and tolerations; `pod` is serving.pod."""
+    """How many pods with this resource would fit on the nodes that `pod` (serving.pod) allows."""
 
     gpu: Gpu
     pod: JSON
@@ -123,7 +123,7 @@ def sides(s: Snapshot, rollout: Rollout) -> tuple[tuple[Pod, ...], tuple[Pod, ..
 
 
 def _window(pod: Pod, rollout: Rollout) -> PodWindow:
-    """Where counting starts: the weight being live for every pod, and for a stable pod also the last change of its versions."""
+    """Where counting starts: the weight being live, and for a promoted pod also the last change of its versions."""
     start: datetime = rollout.step_started or rollout.since
     if rollout.stage is not Stage.PROGRESSING and pod.track is Track.STABLE and pod.server.changed is not None:
         start = max(start, pod.server.changed)

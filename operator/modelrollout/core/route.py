@@ -1,6 +1,7 @@
 """The HTTPRoute: one object whose rules for REST and gRPC share one weight, so that one write moves both protocols.
 
-Rules are told apart by their position and backends, never by `name`, which older CRDs prune (docs/design.md, "The route").
+Rules are told apart by their position and backends, never by `name`, which older CRDs prune
+(docs/design.md, "The route").
 """
 
 from collections.abc import Mapping

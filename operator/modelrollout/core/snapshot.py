@@ -71,7 +71,7 @@ class ServerReport:
 
 @dataclass(frozen=True, slots=True)
 class ReloadCall:
-    """The last reload call to a server. `ended` is None while it is in flight; `error` is empty when it was answered OK."""
+    """The last reload call to a server. `ended` is None while it is in flight; `error` is empty after an OK."""
 
     target: ModelTarget
     sent: datetime

@@ -74,7 +74,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of a metric; None is not checked. Latency in seconds, ratios of the canary's value to the stable side's."""
+    """Bounds of a metric; None is not checked. Latency in seconds; ratios are canary over stable."""
 
     max: float | None = None
     min: float | None = None

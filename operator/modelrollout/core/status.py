@@ -1,4 +1,4 @@
-"""`status` of a ModelRollout: the whole state of a rollout, so that the operator may be killed between any two writes."""
+"""`status` of a ModelRollout: the whole state of a rollout, so that the operator may be killed at any write."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime

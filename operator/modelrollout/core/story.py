@@ -106,7 +106,7 @@ def _weight_live(s: Snapshot, rollout: Rollout | None) -> int | None:
 def _message(s: Snapshot, status: Status) -> str:
     rollout = status.rollout
     if rollout is None:
-        return _settled_message(s, status)
+        return _settled_message(status)
     version = rollout.target.version
     match rollout.stage:
         case Stage.INITIALIZING:
@@ -125,11 +125,12 @@ def _message(s: Snapshot, status: Status) -> str:
             return f"taking back version {version}: {rollout.end.message}"
 
 
-def _settled_message(s: Snapshot, status: Status) -> str:
+def _settled_message(status: Status) -> str:
     if status.stable is None:
         return "nothing serves yet"
     if status.rejected is not None:
-        said = f"version {status.rejected.target.version} was rejected ({status.rejected.reason}: {status.rejected.message})"
+        why = f"{status.rejected.reason}: {status.rejected.message}"
+        said = f"version {status.rejected.target.version} was rejected ({why})"
         return f"{said}; version {status.stable.version} serves. Change spec.model.version to try another"
     return f"version {status.stable.version} serves"
 

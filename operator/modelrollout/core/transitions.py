@@ -38,7 +38,7 @@ from modelrollout.core.world import (
 )
 
 PROPAGATION = timedelta(seconds=1)
-"""Between a gateway's word that it accepted a weight and the clock of the step: its proxies may still be taking it in."""
+"""From a gateway's word that it accepted a weight to the clock of the step: its proxies may still take it in."""
 
 
 def next_status(s: Snapshot) -> Status:
@@ -117,7 +117,7 @@ def _initializing(s: Snapshot, rollout: Rollout) -> Status:
 
 def _preparing(s: Snapshot, rollout: Rollout) -> Status:
     ready = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
-    if not ready and _too_late(s, rollout):
+    if not ready and _too_late(s):
         wanted = f"{s.target.base_path}/{rollout.target.version}"
         words = server_words(s.track(Track.CANARY), s.status, wanted)
         return _take_back(s, End(Outcome.ROLLED_BACK, "CanaryNotReady", f"canary not ready in time: {words}", words))
@@ -130,7 +130,7 @@ def _preparing(s: Snapshot, rollout: Rollout) -> Status:
     return s.status
 
 
-def _too_late(s: Snapshot, rollout: Rollout) -> bool:
+def _too_late(s: Snapshot) -> bool:
     """The deadline runs from when the canary got its place: waiting for a GPU is nobody's fault."""
     start = canary_deadline_start(s)
     return start is not None and s.now - start >= s.spec.strategy.canary_ready_deadline

@@ -1,6 +1,7 @@
 """What the world is to look like for a status: reconciling means making it so (docs/design.md, "A step is a state").
 
-Every function here derives from status and observation alone, so a pass after a kill wants the same world as the one before.
+Every function here derives from status and observation alone, so a pass after a kill wants the same world as the
+one before.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ def wanted_world(s: Snapshot, status: Status, stable: Revision) -> World:
     if rollout is None or rollout.stage is Stage.INITIALIZING:
         return _only_stable(s, stable)
     start = _stable_start(s, rollout, stable)
-    canary = _canary(s, rollout, stable)
+    canary = _canary(s, rollout)
     targets = {pod.name: _stable_pod_target(s, rollout, stable, pod) for pod in s.track(Track.STABLE)}
     targets |= {pod.name: _canary_pod_target(s, rollout, stable, pod) for pod in s.track(Track.CANARY)}
     return World(
@@ -149,7 +150,7 @@ def _chosen(s: Snapshot, rollout: Rollout) -> set[str]:
     return {pod.name for pod in (*under_way, *waiting[: max(0, free)])}
 
 
-def _canary(s: Snapshot, rollout: Rollout, stable: Revision) -> Side | None:
+def _canary(s: Snapshot, rollout: Rollout) -> Side | None:
     revision = s.revisions.get(rollout.target.revision)
     if revision is None or not _canary_wanted(s, rollout):
         return None
