@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from playground.state import State
 
 API_ADDRESS = "10.0.0.1"
-"""Of the API server, the gateway and Prometheus. Neither it nor a pod's may be loopback: the API server refuses such."""
+"""Of the API server, the gateway and Prometheus. The API server refuses loopback addresses, its own and pods'."""
 PODS = "10.244.0.0/16"
 SERVICES = "10.96.0.0/16"
 

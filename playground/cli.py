@@ -53,8 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("name")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     for name, text in (
-        ("stop", "Stop a component."), ("start", "Start a component."), ("kill", "SIGKILL a component."),
-    ):  # fmt: skip
+        ("stop", "Stop a component."),
+        ("start", "Start a component."),
+        ("kill", "SIGKILL a component."),
+    ):
         add(name, _tell, text).add_argument("name")
         commands.choices[name].set_defaults(verb=name)
     add("demo", _demo, "Show the product: a bad version is taken back, a good one is promoted.")
@@ -84,7 +86,7 @@ def _status(state: State, _: argparse.Namespace) -> int:
     return int(answer["phase"] == "failed")
 
 
-def _exec(state: State, options: argparse.Namespace) -> int:
+def _exec(state: State, options: argparse.Namespace) -> int:  # noqa: RET503 - execvpe does not return
     argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
     if not argv:
         print("exec: which command?", file=sys.stderr)

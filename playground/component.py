@@ -64,8 +64,6 @@ class Surroundings:
         await self.do(log, "kubectl", *arguments)
 
 
-
-
 @dataclass(frozen=True)
 class Component:
     """A process of the box, what it needs, and how it shows that it works."""
@@ -103,9 +101,11 @@ def answers(url: str) -> Callable[[Surroundings], Awaitable[bool]]:
 def listens(host: str, port: int) -> Callable[[Surroundings], Awaitable[bool]]:
     """A check that somebody accepts connections at an address."""
 
-    async def check(_: Surroundings) -> bool:
+    async def check(around: Surroundings) -> bool:
+        del around  # anybody may connect
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _PROBE_SECONDS)
+            async with asyncio.timeout(_PROBE_SECONDS):
+                _, writer = await asyncio.open_connection(host, port)
         except (OSError, TimeoutError):
             return False
         writer.close()

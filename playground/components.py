@@ -59,12 +59,17 @@ def _node_agent(state: State) -> Component:
     return Component(
         NODE_AGENT,
         (
-            sys.executable, "-m", "playground.node_agent",
-            "--kubeconfig", str(state.kubeconfig(NODE_AGENT)), "--dir", str(state.data / "node"),
+            sys.executable,
+            "-m",
+            "playground.node_agent",
+            "--kubeconfig",
+            str(state.kubeconfig(NODE_AGENT)),
+            "--dir",
+            str(state.data / "node"),
         ),
         needs=("kube-apiserver",),
         ready=_nodes_ready,
-    )  # fmt: skip
+    )
 
 
 async def _nodes_ready(around: Surroundings) -> bool:

@@ -19,8 +19,14 @@ API_URL = f"https://{API_ADDRESS}:6443"
 ADMIN = "admin"
 OPERATOR = "modelrollout-operator"
 _IDENTITIES = (
-    ADMIN, OPERATOR, "envoy-gateway", "node-agent", "prometheus", "kube-controller-manager", "kube-scheduler",
-)  # fmt: skip
+    ADMIN,
+    OPERATOR,
+    "envoy-gateway",
+    "node-agent",
+    "prometheus",
+    "kube-controller-manager",
+    "kube-scheduler",
+)
 _HEALTH_PORTS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}
 _ETCD = "http://127.0.0.1:2379"
 
@@ -82,15 +88,20 @@ def components(state: State, binaries: Binaries) -> list[Component]:
     return [
         Component("etcd", _etcd(programs, state), ready=answers(f"{_ETCD}/health")),
         Component(
-            "kube-apiserver", _apiserver(programs, state), needs=("etcd",),
-            prepare=_make_certificates, ready=answers(f"{API_URL}/readyz"),
+            "kube-apiserver",
+            _apiserver(programs, state),
+            needs=("etcd",),
+            prepare=_make_certificates,
+            ready=answers(f"{API_URL}/readyz"),
         ),
         client(
-            "kube-controller-manager", "--controllers=*,-nodelifecycle", f"--service-account-private-key-file={key}",
+            "kube-controller-manager",
+            "--controllers=*,-nodelifecycle",
+            f"--service-account-private-key-file={key}",
             f"--root-ca-file={state.data / 'certificates' / 'apiserver.crt'}",
         ),
         client("kube-scheduler"),
-    ]  # fmt: skip
+    ]
 
 
 async def _make_certificates(around: Surroundings) -> None:

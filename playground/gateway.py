@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import importlib.util
 import json
@@ -94,19 +93,22 @@ async def _certificates(around: Surroundings, home: Path) -> None:
     status = await around.processes.run((program, "certgen", "-o", "--disable-topology-injector"), env, log)
     if status:
         raise PreparationError(f"envoy-gateway certgen ended with status {status}")
-    await asyncio.gather(
-        _write_secret(around, "envoy-gateway", _CERTIFICATES), _write_secret(around, "envoy", home / "configHome" / "certs" / "envoy")
-    )
+    await _fetch_secret(around, "envoy-gateway", _CERTIFICATES)
+    await _fetch_secret(around, "envoy", home / "configHome" / "certs" / "envoy")
 
 
-async def _write_secret(around: Surroundings, name: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+async def _fetch_secret(around: Surroundings, name: str, folder: Path) -> None:
     dump = _home(around.state) / f"secret-{name}.json"
-    dump.unlink(missing_ok=True)
     command = ("kubectl", "-n", _NAMESPACE, "get", "secret", name, "-o", "json")
     status = await around.processes.run(command, around.env, dump)
     if status:
         raise PreparationError(f"envoy-gateway certgen made no Secret {name}")
+    _write_secret(dump, folder)
+
+
+def _write_secret(dump: Path, folder: Path) -> None:
+    """Write a Secret's entries as files; the dump goes away, a repetition makes a new one."""
+    folder.mkdir(parents=True, exist_ok=True)
     for key, value in json.loads(dump.read_text())["data"].items():
         (folder / key).write_bytes(base64.b64decode(value))
     dump.unlink()

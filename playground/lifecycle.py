@@ -86,9 +86,13 @@ def _start_host(state: State, built: Binaries, *, operator: bool) -> subprocess.
         argv.append("--no-operator")
     with state.host_log.open("wb") as log:
         return subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
             env={**os.environ, "PYTHONPATH": PYTHONPATH},
-        )  # fmt: skip
+        )
 
 
 def _until_ready(state: State, host: subprocess.Popen[bytes] | None) -> dict[str, Any]:

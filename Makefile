@@ -1,0 +1,49 @@
+# Everything sets itself up: the first target that needs them makes the virtual environment and the Go-built programs,
+# in a cache outside the repository (playground/toolchain).
+
+PYTHON ?= python3
+RUN := $(PYTHON) -m playground.toolchain
+PLAYGROUND := $(PYTHON) -m playground
+UV_VERSION := 0.13.8
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down shell status test lint format test-unit test-integration lock
+
+help:  ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo:  ## Everything starts; a bad version is caught and taken back; a good one is promoted; a summary
+	@$(PLAYGROUND) demo
+
+up:  ## Bring a cluster with gateway, Prometheus and the operator up on this machine
+	@$(PLAYGROUND) up
+
+down:  ## End it
+	@$(PLAYGROUND) down
+
+shell:  ## A shell inside, with kubectl
+	@$(PLAYGROUND) shell
+
+status:  ## What runs in there and what has died
+	@$(PLAYGROUND) status
+
+test: lint test-unit test-integration  ## Linters, types, unit tests, integration tests against the real parts
+
+lint:  ## Style, types and layers
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+format:  ## Format, and repair what can be repaired by itself
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+test-unit:  ## Unit and contract tests: seconds
+	$(RUN) pytest tests/unit tests/contract
+
+test-integration:  ## Playground and integration tests: real control plane, gateway and Prometheus
+	$(RUN) pytest tests/playground tests/integration
+
+lock:  ## Write requirements/*.lock anew from pyproject.toml and requirements/*.in
+	$(PYTHON) -m playground.toolchain.lock $(UV_VERSION)
