@@ -19,8 +19,8 @@ _DEFINITION = _REPOSITORY / "crds" / "modelrollouts.yaml"
 TARGET = _REPOSITORY / "docs" / "fields.md"
 _INTRODUCTION = """# Fields of a ModelRollout
 
-Made from `crds/modelrollouts.yaml` by `docs/generate_fields.py`. The same text comes from
-`kubectl explain modelrollout --recursive` and, field by field, `kubectl explain mro.spec.strategy.steps`.
+Made from `crds/modelrollouts.yaml` by `docs/generate_fields.py`. `kubectl explain mro.spec.strategy.steps` says the
+same of a cluster's own version, field by field.
 Durations are written like `90s`, `10m` or `1h30m`; decimal numbers are strings, such as `"1.5"`.
 """
 _SAME_AS_KUBERNETES = ("affinity", "securityContext")
