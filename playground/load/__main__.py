@@ -6,7 +6,9 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
+import sys
 from pathlib import Path
 
 from playground.load.generator import Generator, Target
@@ -35,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help="host name to send, where several routes share a listener")
     parser.add_argument("--rate", type=float, default=100.0, help="requests per second in all (default: 100)")
     parser.add_argument("--duration", type=float, default=3600.0, help="seconds (default: until interrupted)")
+    parser.add_argument("--attached", action="store_true", help="also stop when standard input closes")
     parser.add_argument("--users", type=int, default=1000, help="distinct x-user-id values (default: 1000)")
     parser.add_argument("--report", type=Path, help="write the report here instead of printing it")
     parser.add_argument("--records", type=Path, help="write every answer here, a line of JSON each")
@@ -49,10 +52,18 @@ async def _send(options: argparse.Namespace, recorder: Recorder) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
+    if options.attached:
+        loop.add_reader(sys.stdin.fileno(), _read_stdin, stopped)
     await generator.start()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stopped.wait(), options.duration)
     await generator.stop()
+
+
+def _read_stdin(stopped: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stopped.set()
 
 
 if __name__ == "__main__":
