@@ -1,0 +1,144 @@
+"""`make demo`: the product at work. A bad version is caught and taken back, a good one is promoted, then a summary."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from playground import lifecycle
+from playground.demo_report import describe, rollout_report
+from playground.scene import Scene
+from playground.state import State
+from playground.toolchain.progress import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playground.kube import Object
+    from playground.scene import Traffic
+
+NAME = "recsys"
+STABLE, BAD, GOOD = 101, 102, 103
+RATE = 100.0
+_GPU = {"resource": "nvidia.com/mig-1g.10gb", "count": 1}
+_FAULTS = {"versions": {str(BAD): {"error_rate": 0.3, "error_code": "INTERNAL"}}}
+
+
+def main(directory: Path) -> int:
+    """Run the demo in a playground of this state directory; 0 when both rollouts ended as they should."""
+    state = State(directory)
+    began = time.monotonic()
+    lifecycle.up(state, operator=True)
+    scene = Scene(state, NAME)
+    try:
+        summary = _play(scene)
+    finally:
+        scene.kube.delete("ModelRollout", NAME)
+        say("taking the playground down (make up brings one up that stays)")
+        lifecycle.down(state)
+    summary["seconds"] = round(time.monotonic() - began, 1)
+    target = directory / "demo.json"
+    target.write_text(json.dumps(summary, indent=2) + "\n")
+    print(describe(summary))
+    print(f"The same as JSON: {target}")
+    wanted = ["RolledBack", "Promoted"]
+    return int([rollout["outcome"] for rollout in summary["rollouts"]] != wanted)
+
+
+def _play(scene: Scene) -> dict[str, Any]:
+    say("making three versions of a model: real SavedModels; 102 will answer three requests in ten with INTERNAL")
+    scene.publish(STABLE, BAD, GOOD)
+    scene.misbehave(_FAULTS)
+    say(f"kubectl apply: ModelRollout {NAME}, version {STABLE}, 2 replicas on MIG slices")
+    scene.kube.apply(_manifest(scene, STABLE))
+    scene.wait(f"version {STABLE} serving", lambda status: status.get("phase") == "Healthy")
+    with scene.traffic(RATE) as traffic:
+        say(f"users arrive: {RATE:.0f} requests per second, REST and gRPC in turn")
+        _settle(traffic)
+        bad = _roll_out(scene, BAD)
+        good = _roll_out(scene, GOOD)
+        time.sleep(2)  # some answers after the end of it
+    answers = traffic.answers()
+    return {"rollouts": [rollout_report(watched, answers) for watched in (bad, good)], "requests": len(answers)}
+
+
+def _settle(traffic: Traffic) -> None:
+    """Let the first users be answered, so that stable has something to be compared by."""
+    while len(traffic.answers()) < 2 * RATE:
+        time.sleep(0.1)
+
+
+def _roll_out(scene: Scene, version: int) -> dict[str, Any]:
+    """Change the version and watch until the rollout has ended; returns what was seen on the way."""
+    say(f"kubectl apply: spec.model.version {version}")
+    watch = _Watch(scene, version)
+    scene.kube.apply(_manifest(scene, version))
+    with watch:
+        scene.wait(f"an end of the rollout of {version}", lambda status: _ended(status, version), seconds=300)
+    entry = next(item for item in scene.status()["history"] if item["version"] == version)
+    say(f"version {version}: {entry['outcome']}: {entry['message']}")
+    return {"entry": entry, "seen": watch.seen, "restarts": _restarts(scene)}
+
+
+def _ended(status: Object, version: int) -> bool:
+    ended = any(entry["version"] == version for entry in status.get("history", ()))
+    return ended and "rollout" not in status
+
+
+def _restarts(scene: Scene) -> int:
+    return sum(c["restartCount"] for pod in scene.pods("stable") for c in pod["status"].get("containerStatuses", ()))
+
+
+class _Watch:
+    """Notes when the story of a rollout changes, and says it, while the block runs."""
+
+    def __init__(self, scene: Scene, version: int) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self._scene = Scene(scene.state, scene.name)  # a session of its own: it runs in another thread
+        self._version = version
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._look()
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            self._look()
+
+    def _look(self) -> None:
+        status = self._scene.status()
+        rollout = status.get("rollout", {})
+        if status.get("canary", {}).get("version") not in {None, self._version}:
+            return
+        now = {
+            "phase": status.get("phase", ""),
+            "step": status.get("currentStep", ""),
+            "progress": status.get("progress", ""),
+            "weight": self._scene.weight(),
+            "weightLive": rollout.get("weightLive"),
+        }
+        if not self.seen or any(self.seen[-1][key] != value for key, value in now.items()):
+            self.seen.append({"time": time.time_ns() / 1e9, **now})
+            said = now["progress"] or status.get("message", "")
+            say(f"  {now['phase']:12} weight {now['weight']} %  {said}")
+
+
+def _manifest(scene: Scene, version: int) -> Object:
+    manifest = scene.manifest(version)
+    spec = manifest["spec"]
+    spec["serving"]["gpu"] = _GPU
+    spec["strategy"]["steps"] = [
+        {"weight": 10, "duration": "5s"},
+        {"weight": 25, "duration": "5s"},
+        {"weight": 50, "duration": "5s"},
+    ]
+    spec["strategy"]["bake"] = {"duration": "8s"}
+    return manifest
