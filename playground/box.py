@@ -126,6 +126,9 @@ def _root(root: Path, state: State) -> None:
     for name in _OWN:
         (root / name).mkdir()
     _do("mount", "--bind", str(state.models), str(root / "models"))
+    if (root / "dev" / "shm").is_dir():
+        # Envoy's shared memory has a fixed name: with the host's, two boxes would meet there.
+        _do("mount", "-t", "tmpfs", "tmpfs", str(root / "dev" / "shm"))
 
 
 def _link_farm(root: Path, folder: Path) -> None:

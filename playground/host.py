@@ -23,6 +23,8 @@ from playground.state import State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+TAKEN = 75
+"""Exit status when another playground has the state directory already."""
 _LOOPBACK = "127.0.0.1"
 _SHUTDOWN_SECONDS = 30.0
 
@@ -93,7 +95,7 @@ def main() -> int:
     lock = state.try_lock()
     if lock is None:
         print(f"another playground has {state.dir}", file=sys.stderr)
-        return 1
+        return TAKEN
     _fresh(state)
     box.raise_limits()
     supervisor = [sys.executable, "-m", "playground.supervisor", *sys.argv[1:]]

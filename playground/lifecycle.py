@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from playground import box
 from playground.component import Binaries
 from playground.control import NotUpError, ask
+from playground.host import TAKEN
 from playground.paths import PYTHONPATH
 from playground.state import State, tail
 from playground.toolchain import gobuild, venv
@@ -98,6 +99,8 @@ def _start_host(state: State, built: Binaries, *, operator: bool) -> subprocess.
 def _until_ready(state: State, host: subprocess.Popen[bytes] | None) -> dict[str, Any]:
     shown: dict[str, str] = {}
     while True:
+        if host is not None and host.poll() == TAKEN:
+            host = None  # somebody else was quicker: wait for theirs
         if host is not None and host.poll() is not None:
             raise UpError(f"the playground ended with status {host.returncode}:\n{tail(state.host_log)}")
         try:

@@ -41,6 +41,7 @@ class _End(asyncio.Protocol):
     def __init__(self, peer: _End | None = None) -> None:
         self.peer = peer
         self.transport: asyncio.Transport | None = None
+        self.ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -51,10 +52,11 @@ class _End(asyncio.Protocol):
             self.peer.transport.write(data)
 
     def eof_received(self) -> bool:
+        self.ended = True
         if self.peer and self.peer.transport and not self.peer.transport.is_closing():
             with contextlib.suppress(OSError):  # the peer closed in the same moment; connection_lost follows
                 self.peer.transport.write_eof()
-        return True  # the other direction stays open
+        return not (self.peer and self.peer.ended)  # the other direction stays open until it ends too
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc  # the peer's user sees the connection end, as without a relay
