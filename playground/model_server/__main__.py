@@ -1,8 +1,8 @@
 """`python -m playground.model_server --flag=value ...`: the process, from its flags to its end.
 
-The ports open once every configured model has a version; a model whose first version cannot be loaded ends the process
-with status 255. It binds $POD_IP if set. SIGTERM does nothing where the real one, as process 1 of its container, ignores
-it: as process 1 or with PLAYGROUND_PID1=1.
+The ports open once every configured model has a version; a model whose first version cannot be loaded ends the
+process with status 255. It binds $POD_IP if set. SIGTERM does nothing where the real one, as process 1 of its
+container, ignores it: as process 1 or with PLAYGROUND_PID1=1.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from playground.model_server import settings_files
 from playground.model_server.core import ServerCore
@@ -23,6 +24,9 @@ from playground.model_server.log import log
 from playground.model_server.manager import LoadSettings, Manager
 from playground.model_server.metrics import Metrics
 from playground.model_server.states import StateMonitor
+
+if TYPE_CHECKING:
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 _FAILED = 255
 _VERSION = "TensorFlow ModelServer: 2.20.0-rc0 (playground stand-in)"
@@ -73,11 +77,12 @@ async def _serve(flags: Flags) -> None:
     await core.reload(config, what="servable")
     manager.initial = False
     inference = Inference(core, metrics)
-    await _listen(flags, core, inference, metrics, metrics_path)
+    listening = await _listen(flags, core, inference, metrics, metrics_path)
     await _follow_file(flags, timing, core)
+    del listening  # both servers stop when nothing refers to them any more
 
 
-def _config(flags: Flags) -> settings_files.ModelServerConfig:
+def _config(flags: Flags) -> ModelServerConfig:
     if flags.model_config_file:
         return settings_files.models(flags.model_config_file)
     if not flags.model_base_path:
@@ -87,7 +92,7 @@ def _config(flags: Flags) -> settings_files.ModelServerConfig:
 
 async def _listen(
     flags: Flags, core: ServerCore, inference: Inference, metrics: Metrics, metrics_path: str | None
-) -> None:
+) -> list[object]:
     from aiohttp import web  # noqa: PLC0415 - these take longer to import than TensorFlow to load a model
 
     from playground.model_server.grpc_api import server  # noqa: PLC0415
@@ -98,6 +103,7 @@ async def _listen(
         core, inference, metrics,
         packed=flags.enable_serialization_as_tensor_content, health=flags.enable_grpc_healthcheck_service,
     )  # fmt: skip
+    listening: list[object] = [grpc_server]
     try:
         grpc_server.add_insecure_port(f"{address}:{flags.port}")
         await grpc_server.start()
@@ -105,10 +111,12 @@ async def _listen(
         if flags.rest_api_port:
             runner = web.ServerRunner(web.Server(RestApi(core, inference, metrics, metrics_path).handle))
             await runner.setup()
+            listening.append(runner)
             await web.TCPSite(runner, address, flags.rest_api_port).start()
             log("I", "model_servers/server.cc", f"Exporting HTTP/REST API at:{address}:{flags.rest_api_port} ...")
     except (OSError, RuntimeError) as error:
         raise ServingError(Code.UNKNOWN, f"Failed to start server on {address}: {error}") from error
+    return listening
 
 
 async def _follow_file(flags: Flags, timing: Timing, core: ServerCore) -> None:

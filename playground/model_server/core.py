@@ -1,8 +1,8 @@
-"""The configuration of the server and its reloads: TensorFlow Serving's ServerCore. `__main__` makes one, both APIs use it.
+"""The server's configuration and its reloads: TensorFlow Serving's ServerCore. `__main__` makes one, both APIs use it.
 
-A reload goes through these steps in this order, under one lock, and undoes nothing when a later one fails:
-the list is checked, it becomes *the* configuration, labels are replaced, models are added and removed, and then the reload
-waits, for ever if need be, for the first version of every **new** model.
+A reload goes through these steps in this order, under one lock, and undoes nothing when a later one fails: the list is
+checked, it becomes *the* configuration, labels are replaced, models are added and removed, and then the reload waits,
+for ever if need be, for the first version of every **new** model.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class ServerCore:
         if self._config is not None and _is_list(self._config) and not _is_list(config):
             raise ServingError(
                 Code.FAILED_PRECONDITION,
-                "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another.",
+                "Cannot transition to requested config. "
+                "It is only legal to transition from one ModelConfigList to another.",
             )
         if not _is_list(config):
             log("I", "server_core.cc", "Taking no action for empty config.")
@@ -132,7 +133,7 @@ def _text(code: Code, message: str) -> str:
 
 
 def _is_list(config: ModelServerConfig) -> bool:
-    return config.WhichOneof("config") == "model_config_list"
+    return bool(config.WhichOneof("config") == "model_config_list")
 
 
 def _check_list(models: list[ModelConfig]) -> None:

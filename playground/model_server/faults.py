@@ -1,7 +1,7 @@
 """Makes versions misbehave on demand, by a JSON file that may change at any time (looked at every tick).
 
-The file is named by PLAYGROUND_FAULTS; without that variable it is `faults.json` in each model's base path. All keys are
-optional; a file that does not parse is reported in the log and the one before stays in force:
+The file is named by PLAYGROUND_FAULTS; without that variable it is `faults.json` in each model's base path. All keys
+are optional; a file that does not parse is reported in the log and the one before stays in force:
 
     {"server": {"ignore_reload": false,    # reloads answer OK and change nothing
                 "hang_reload": false},     # reloads never answer

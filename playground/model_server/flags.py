@@ -33,16 +33,38 @@ class Flags:
 
 # Known to the real server and without effect here (batching, GPU memory, TLS and the like).
 _ACCEPTED = frozenset(
-    """
-    grpc_socket_path rest_api_num_threads rest_api_enable_cors_support flush_filesystem_caches enable_batching
-    batching_parameters_file enable_per_model_batching_parameters ssl_config_file use_alts_credentials
-    per_process_gpu_memory_fraction tensorflow_session_config_file tensorflow_session_parallelism
-    tensorflow_intra_op_parallelism tensorflow_inter_op_parallelism enable_model_warmup
-    num_request_iterations_for_warmup grpc_channel_arguments grpc_max_threads platform_config_file
-    enable_signature_method_name_check prefer_tflite_model num_tflite_pools num_tflite_interpreters_per_pool
-    xla_cpu_compilation_enabled xla_gpu_compilation_enabled enable_profiler
-    remove_unused_fields_from_bundle_metagraph mixed_precision thread_pool_factory_config_file skip_initialize_tpu
-    """.split()
+    {
+        "grpc_socket_path",
+        "rest_api_num_threads",
+        "rest_api_enable_cors_support",
+        "flush_filesystem_caches",
+        "enable_batching",
+        "batching_parameters_file",
+        "enable_per_model_batching_parameters",
+        "ssl_config_file",
+        "use_alts_credentials",
+        "per_process_gpu_memory_fraction",
+        "tensorflow_session_config_file",
+        "tensorflow_session_parallelism",
+        "tensorflow_intra_op_parallelism",
+        "tensorflow_inter_op_parallelism",
+        "enable_model_warmup",
+        "num_request_iterations_for_warmup",
+        "grpc_channel_arguments",
+        "grpc_max_threads",
+        "platform_config_file",
+        "enable_signature_method_name_check",
+        "prefer_tflite_model",
+        "num_tflite_pools",
+        "num_tflite_interpreters_per_pool",
+        "xla_cpu_compilation_enabled",
+        "xla_gpu_compilation_enabled",
+        "enable_profiler",
+        "remove_unused_fields_from_bundle_metagraph",
+        "mixed_precision",
+        "thread_pool_factory_config_file",
+        "skip_initialize_tpu",
+    }
 )
 
 

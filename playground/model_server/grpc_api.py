@@ -47,6 +47,23 @@ def _require_spec(request: Any) -> None:
         raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
 
 
+def _require_signatures(request: GetModelMetadataRequest) -> None:
+    fields = list(request.metadata_field)
+    if not fields:
+        raise ServingError(Code.INVALID_ARGUMENT, "GetModelMetadataRequest must specify at least one metadata_field")
+    if fields != ["signature_def"]:
+        raise ServingError(Code.INVALID_ARGUMENT, f"Metadata field {fields[0]} is not supported")
+
+
+def _require_list(request: ReloadConfigRequest) -> None:
+    if request.config.WhichOneof("config") != "model_config_list":
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+            "Only ModelConfigList is currently supported",
+        )
+
+
 def _fill(spec: ModelSpec, request: Any, answer: Answer) -> None:
     spec.name = request.model_spec.name
     spec.signature_name = answer.signature
@@ -74,29 +91,31 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         self._metrics.answered(name, "OK", api, "GRPC", time.perf_counter() - started)
         return reply
 
-    async def Predict(self, request: PredictRequest, context: Context) -> PredictResponse:
+    async def Predict(  # noqa: N802 - gRPC's name
+        self, request: PredictRequest, context: Context
+    ) -> PredictResponse:
         """Run a signature on tensors."""
         return await self._counted("Predict", request, context, self._predict)
 
-    async def Classify(self, request: ClassificationRequest, context: Context) -> ClassificationResponse:
+    async def Classify(  # noqa: N802 - gRPC's name
+        self, request: ClassificationRequest, context: Context
+    ) -> ClassificationResponse:
         """Classify tf.Examples."""
         return await self._counted("Classify", request, context, self._classify)
 
-    async def Regress(self, request: RegressionRequest, context: Context) -> RegressionResponse:
+    async def Regress(  # noqa: N802 - gRPC's name
+        self, request: RegressionRequest, context: Context
+    ) -> RegressionResponse:
         """Regress on tf.Examples."""
         return await self._counted("Regress", request, context, self._regress)
 
-    async def GetModelMetadata(self, request: GetModelMetadataRequest, context: Context) -> GetModelMetadataResponse:
+    async def GetModelMetadata(  # noqa: N802 - gRPC's name
+        self, request: GetModelMetadataRequest, context: Context
+    ) -> GetModelMetadataResponse:
         """Signatures of a version that serves. Not counted, as in the real server."""
         try:
             _require_spec(request)
-            if list(request.metadata_field) != ["signature_def"]:
-                raise ServingError(
-                    Code.INVALID_ARGUMENT,
-                    f"Metadata field {request.metadata_field[0]} is not supported"
-                    if request.metadata_field
-                    else "GetModelMetadataRequest must specify at least one metadata_field",
-                )
+            _require_signatures(request)
             return replies.metadata(self._inference, request.model_spec)
         except ServingError as error:
             await _abort(context, error)
@@ -131,7 +150,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
     def __init__(self, core: ServerCore) -> None:
         self._core = core
 
-    async def GetModelStatus(self, request: GetModelStatusRequest, context: Context) -> GetModelStatusResponse:
+    async def GetModelStatus(  # noqa: N802 - gRPC's name
+        self, request: GetModelStatusRequest, context: Context
+    ) -> GetModelStatusResponse:
         """States of a model's versions."""
         try:
             _require_spec(request)
@@ -139,15 +160,12 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
         except ServingError as error:
             await _abort(context, error)
 
-    async def HandleReloadConfigRequest(self, request: ReloadConfigRequest, context: Context) -> ReloadConfigResponse:
+    async def HandleReloadConfigRequest(  # noqa: N802 - gRPC's name
+        self, request: ReloadConfigRequest, context: Context
+    ) -> ReloadConfigResponse:
         """Replace the whole list of models; answers as late as `core` says, possibly never."""
         try:
-            if request.config.WhichOneof("config") != "model_config_list":
-                raise ServingError(
-                    Code.INVALID_ARGUMENT,
-                    "ServerModelConfig type not supported by HandleReloadConfigRequest. "
-                    "Only ModelConfigList is currently supported",
-                )
+            _require_list(request)
             await self._core.reload(request.config)
         except ServingError as error:
             await _abort(context, error)
@@ -176,8 +194,8 @@ def server(core: ServerCore, inference: Inference, metrics: Metrics, *, packed: 
 
 def _add_health(made: grpc.aio.Server) -> None:
     """The health service says that the port is open, nothing about models."""
-    from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415 - only where the flag asks for it
-    from grpc_health.v1.health import HealthServicer  # noqa: PLC0415
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # noqa: PLC0415 - rarely used
+    from grpc_health.v1.health import HealthServicer  # type: ignore[import-untyped]  # noqa: PLC0415
 
     servicer = HealthServicer()
     for name in ("", "ModelService", "PredictionService"):

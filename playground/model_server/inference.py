@@ -62,8 +62,10 @@ class Inference:
             for alias in wanted:
                 if alias not in signature.outputs:
                     raise ServingError(
-                        Code.INVALID_ARGUMENT, f"output tensor alias not found in signature: {alias} Outputs expected to be in the set {{{','.join(sorted(signature.outputs))}}}."
-                    )  # fmt: skip  # noqa: E501
+                        Code.INVALID_ARGUMENT,
+                        f"output tensor alias not found in signature: {alias} "
+                        f"Outputs expected to be in the set {_set(set(signature.outputs))}.",
+                    )
             outputs = await self._run(servable, "Predict", signature, inputs, wanted or list(signature.outputs))
             return Answer(servable.version, name, outputs)
 
@@ -129,7 +131,8 @@ def _check_inputs(signature: SignatureDef, inputs: dict[str, Tensor]) -> None:
         if tensor.dtype != signature.inputs[alias].dtype:
             raise ServingError(
                 Code.INVALID_ARGUMENT,
-                f"Expects arg[0] to be {_type_name(signature.inputs[alias].dtype)} but {_type_name(tensor.dtype)} is provided",
+                f"Expects arg[0] to be {_type_name(signature.inputs[alias].dtype)} "
+                f"but {_type_name(tensor.dtype)} is provided",
             )
 
 

@@ -95,8 +95,9 @@ class Status:
     """A TF_Status for the length of a `with` block; leaving the block raises ServingError unless it is OK."""
 
     def __enter__(self) -> int:
-        self._pointer: int = library().TF_NewStatus()
-        return self._pointer
+        pointer: int = library().TF_NewStatus()
+        self._pointer = pointer
+        return pointer
 
     def __exit__(self, kind: object, *_rest: object) -> None:
         code = library().TF_GetCode(self._pointer)

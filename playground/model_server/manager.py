@@ -1,7 +1,7 @@
 """Loads and unloads versions: TensorFlow Serving's AspiredVersionsManager and its serving map.
 
-`source` tells which versions are aspired, `tick` (every 100 ms, from `core`) does one action at most, `inference` borrows
-versions for requests. Everything but the loading itself runs on the event loop's thread.
+`source` tells which versions are aspired, `tick` (every 100 ms, from `core`) does one action at most, `inference`
+borrows versions for requests. Everything but the loading itself runs on the event loop's thread.
 """
 
 from __future__ import annotations
@@ -123,9 +123,7 @@ class Manager:
 
     def _is_deferred(self, name: str, versions: Mapping[int, Path]) -> bool:
         """A version that comes back while it is still leaving has to be gone first."""
-        return any(
-            known.version in versions and not known.aspired for known in self._servables.get(name, {}).values()
-        )
+        return any(known.version in versions and not known.aspired for known in self._servables.get(name, {}).values())
 
     def _take_over(self, name: str, versions: Mapping[int, Path]) -> None:
         servables = self._servables.setdefault(name, {})
@@ -179,9 +177,7 @@ class Manager:
             if not servable.aspired:  # noticed only after a sleep and an attempt, as in the real server
                 break
         servable.stage = Stage.FAILED
-        self._monitor.publish(
-            servable.name, servable.version, VersionState(State.END, failure.code, failure.message)
-        )
+        self._monitor.publish(servable.name, servable.version, VersionState(State.END, failure.code, failure.message))
 
     async def _unload(self, servable: Servable) -> None:
         servable.stage = Stage.UNLOADING

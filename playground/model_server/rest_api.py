@@ -99,9 +99,7 @@ class RestApi:
         _, signatures = self._inference.signatures(spec)
         name = spec.signature_name or DEFAULT_SIGNATURE
         if name not in signatures:
-            raise ServingError(
-                Code.INVALID_ARGUMENT, f'Serving signature name: "{name}" not found in signature def'
-            )
+            raise ServingError(Code.INVALID_ARGUMENT, f'Serving signature name: "{name}" not found in signature def')
         inputs, by_rows = rest_json.inputs(document, signatures[name])
         answer = await self._inference.predict(spec, inputs)
         return rest_json.answer(answer.outputs, by_rows=by_rows)

@@ -37,7 +37,6 @@ class VersionState:
     message: str = ""
 
 
-
 class StateMonitor:
     """The latest state per model and version, and news of changes. For the event loop's thread only."""
 

@@ -10,12 +10,13 @@ import ctypes
 import math
 from array import array
 from dataclasses import dataclass
-from typing import Any
-
-from tensorflow.core.framework.tensor_pb2 import TensorProto
+from typing import TYPE_CHECKING, Any
 
 from playground.model_server.errors import Code, ServingError
 from playground.model_server.libtensorflow import library
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 STRING = 7
 BOOL = 10

@@ -74,9 +74,8 @@ def build(version: int, *, scale: float, bias: float) -> MetaGraphDef:
 
 def _variables(builder: _Builder, scale: float, bias: float) -> None:
     for name, value in zip(VARIABLES, (scale, bias), strict=True):
-        builder.node(
-            name, "VarHandleOp", dtype=_type(FLOAT), shape=AttrValue(shape=_SCALAR), shared_name=AttrValue(s=name.encode())
-        )  # fmt: skip
+        shared = AttrValue(s=name.encode())
+        builder.node(name, "VarHandleOp", dtype=_type(FLOAT), shape=AttrValue(shape=_SCALAR), shared_name=shared)
         builder.constant(f"{name}/initial", FLOAT, TensorProto(float_val=[value]))
         builder.node(f"{name}/assign", "AssignVariableOp", name, f"{name}/initial", dtype=_type(FLOAT))
         builder.node(f"{name}/read", "ReadVariableOp", name, dtype=_type(FLOAT))
@@ -136,7 +135,9 @@ def _saving(builder: _Builder) -> None:
     names = builder.constant("save/names", STRING, _strings(*VARIABLES))
     slices = builder.constant("save/slices", STRING, _strings(*("" for _ in VARIABLES)))
     reads = [f"{name}/read" for name in VARIABLES]
-    builder.node("save/save", "SaveV2", "save/prefix", names, slices, *reads, dtypes=_types(*(FLOAT for _ in VARIABLES)))
+    builder.node(
+        "save/save", "SaveV2", "save/prefix", names, slices, *reads, dtypes=_types(*(FLOAT for _ in VARIABLES))
+    )
     builder.node("save/done", "Identity", "save/prefix", "^save/save", T=_type(STRING))
     builder.node("save/restore", "RestoreV2", "save/prefix", names, slices, dtypes=_types(*(FLOAT for _ in VARIABLES)))
     for index, name in enumerate(VARIABLES):
