@@ -1,0 +1,95 @@
+"""Writes to the cluster: `ports.Cluster` on the API client, with every answer put into the cache at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelrollout.adapters.kube import KubeClient, NotFound
+from modelrollout.cache import ObjectCache, controller_uid
+from modelrollout.core.values import JSON
+from modelrollout.errors import Conflict, Refused
+from modelrollout.ports import Key
+from modelrollout.resources import PODS, ROLLOUTS, Resource, resource_of
+
+
+class KubernetesCluster:
+    """Implements `ports.Cluster`. Reads only to find out whether a name is taken."""
+
+    def __init__(self, client: KubeClient, cache: ObjectCache) -> None:
+        """Both belong to the running event loop."""
+        self._client = client
+        self._cache = cache
+
+    async def apply(self, key: Key, manifest: JSON, create: bool) -> None:
+        """Server-side apply with force; with `create`, somebody else's object is only shown in the view."""
+        resource, name = resource_of(manifest["kind"]), manifest["metadata"]["name"]
+        if create and await self._taken(resource, key, name, controller_uid(manifest)):
+            return
+        known = self._cache.find(resource.kind, key.namespace, name)
+        self._cache.put(resource, await self._apply(resource, manifest, None if create else known))
+
+    async def delete(self, key: Key, kind: str, name: str, uid: str) -> None:
+        """Delete in the background, only that very object; one that is gone already is fine."""
+        resource = resource_of(kind)
+        stub = {"metadata": {"namespace": key.namespace, "name": name, "uid": uid}}
+        try:
+            answer = await self._client.delete(resource, key.namespace, name, uid)
+        except (NotFound, Conflict):
+            self._cache.drop(resource, stub, for_good=True)
+            return
+        if "deletionTimestamp" in answer.get("metadata", {}):
+            self._cache.put(resource, answer)
+        else:
+            self._cache.drop(resource, stub, for_good=True)
+
+    async def annotate_pod(self, key: Key, pod: str, annotation: str, value: str) -> None:
+        """Set one annotation of a pod; a pod that is gone is fine."""
+        body = {"metadata": {"annotations": {annotation: value}}}
+        try:
+            self._cache.put(PODS, await self._client.merge_patch(PODS, key.namespace, pod, body))
+        except NotFound:
+            return
+
+    async def write_status(self, key: Key, seen: JSON, status: Mapping[str, Any]) -> None:
+        """Make `status` exactly this. Conflict unless the object is still at the resourceVersion that was `seen`."""
+        changes = merge_diff(seen.get("status") or {}, status)
+        if not changes:
+            return
+        body = {"metadata": {"resourceVersion": seen["metadata"]["resourceVersion"]}, "status": changes}
+        try:
+            answer = await self._client.merge_patch(ROLLOUTS, key.namespace, key.name, body, "status")
+        except NotFound as error:
+            raise Conflict(f"the object is gone: {error}") from error
+        self._cache.put(ROLLOUTS, answer)
+
+    async def _taken(self, resource: Resource, key: Key, name: str, owner: str | None) -> bool:
+        try:
+            found = await self._client.get(resource, key.namespace, name)
+        except NotFound:
+            return False
+        self._cache.put(resource, found)
+        return controller_uid(found) != owner
+
+    async def _apply(self, resource: Resource, manifest: JSON, known: JSON | None) -> JSON:
+        """With the uid of the known object, so that one that was made anew meanwhile is not written unseen."""
+        if known is None:
+            return await self._client.apply(resource, manifest)
+        uid = known["metadata"]["uid"]
+        try:
+            return await self._client.apply(resource, {**manifest, "metadata": {**manifest["metadata"], "uid": uid}})
+        except Refused as error:
+            if uid in str(error):
+                raise Conflict(f"{resource.kind} {manifest['metadata']['name']} is another object now") from error
+            raise
+
+
+def merge_diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch from one object to the other: null removes a key, lists are replaced whole."""
+    changes: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            if inner := merge_diff(old, value):
+                changes[key] = inner
+        elif key not in before or old != value:
+            changes[key] = value
+    return changes

@@ -1,0 +1,148 @@
+"""Model servers over gRPC: implements `ports.ModelServers`. Lives in the main event loop."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import text_format
+
+from modelrollout.adapters.protos import (
+    GetModelMetadataRequest,
+    GetModelStatusRequest,
+    ModelServerConfig,
+    ModelServiceStub,
+    ModelVersionStatus,
+    PredictionServiceStub,
+    ReloadConfigRequest,
+)
+from modelrollout.core.model_config import ModelTarget, render
+from modelrollout.core.names import GRPC_PORT, Track
+from modelrollout.core.snapshot import LoadState, ServerReport, VersionState
+from modelrollout.errors import ReloadRefused, ServerUnavailable
+
+_REPORT_DEADLINE = 2.0
+_RELOAD_DEADLINE = 10.0
+_CHANNELS = 256
+_OPTIONS = (
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+    # A server that was down a moment ago is tried again at once, not after the default back-off of up to 2 minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # Signatures of large models exceed the default of 4 MB.
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+)
+_NO_ANSWER = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+_NO_LABELS_YET = "Model labels does not init yet"
+
+
+class GrpcModelServers:
+    """One channel per address, the longest unused closed beyond 256."""
+
+    def __init__(self, port: int = GRPC_PORT) -> None:
+        """`port` is every server's gRPC port."""
+        self._port = port
+        self._channels: OrderedDict[str, grpc.aio.Channel] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def report(self, ip: str, model: str) -> ServerReport:
+        """Versions, labels `stable` and `canary`, and which versions answer. Raises ServerUnavailable."""
+        channel = self._channel(ip)
+        try:
+            versions, labels = await asyncio.gather(
+                _versions(channel, model),
+                asyncio.gather(*(_resolve(channel, model, version_label=track.value) for track in Track)),
+            )
+            available = [item.version for item in versions if item.state is LoadState.AVAILABLE]
+            answers = await asyncio.gather(*(_resolve(channel, model, version=version) for version in available))
+        except grpc.aio.AioRpcError as error:
+            raise ServerUnavailable(_told(error)) from error
+        return ServerReport(
+            versions=tuple(versions),
+            labels={track.value: found for track, found in zip(Track, labels, strict=True) if found is not None},
+            answering=frozenset(answer for answer in answers if answer is not None),
+        )
+
+    async def reload(self, ip: str, target: ModelTarget) -> None:
+        """Replace the configuration. Raises ReloadRefused, and ServerUnavailable (then it may have been taken)."""
+        request = ReloadConfigRequest(config=text_format.Parse(render(target), ModelServerConfig()))
+        stub = ModelServiceStub(self._channel(ip))
+        try:
+            answer = await stub.HandleReloadConfigRequest(request, timeout=_RELOAD_DEADLINE)
+        except grpc.aio.AioRpcError as error:
+            raise (ServerUnavailable if error.code() in _NO_ANSWER else ReloadRefused)(_told(error)) from error
+        if answer.status.error_code:
+            raise ReloadRefused(answer.status.error_message or f"error code {answer.status.error_code}")
+
+    async def close(self) -> None:
+        """Close every channel."""
+        while self._channels:
+            _, channel = self._channels.popitem()
+            await channel.close()
+
+    def _channel(self, ip: str) -> grpc.aio.Channel:
+        channel = self._channels.pop(ip, None)
+        if channel is None:
+            host = f"[{ip}]" if ":" in ip else ip
+            channel = grpc.aio.insecure_channel(f"{host}:{self._port}", options=_OPTIONS)
+        self._channels[ip] = channel
+        if len(self._channels) > _CHANNELS:
+            _, oldest = self._channels.popitem(last=False)
+            task = asyncio.create_task(oldest.close(grace=_RELOAD_DEADLINE))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        return channel
+
+
+async def _versions(channel: grpc.aio.Channel, model: str) -> list[VersionState]:
+    """What GetModelStatus lists; nothing for a model that the server does not have."""
+    request = GetModelStatusRequest()
+    request.model_spec.name = model
+    try:
+        answer = await ModelServiceStub(channel).GetModelStatus(request, timeout=_REPORT_DEADLINE)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return []
+        raise
+    return [_version(status) for status in answer.model_version_status]
+
+
+def _version(status: Any) -> VersionState:
+    name = ModelVersionStatus.State.Name(status.state)
+    state = LoadState(name) if name in LoadState.__members__ else LoadState.UNKNOWN
+    error = ""
+    if status.status.error_code:
+        error = status.status.error_message or f"error code {status.status.error_code}"
+    return VersionState(int(status.version), state, error)
+
+
+async def _resolve(channel: grpc.aio.Channel, model: str, **which: int | str) -> int | None:
+    """The version that answers for a version or a label, by its metadata; None when none does.
+
+    GetModelStatus ignores labels, so only this shows what a label stands for.
+    """
+    request = GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = model
+    _set(request.model_spec, which)
+    try:
+        answer = await PredictionServiceStub(channel).GetModelMetadata(request, timeout=_REPORT_DEADLINE)
+    except grpc.aio.AioRpcError as error:
+        if error.code() in _NO_ANSWER and not (error.details() or "").startswith(_NO_LABELS_YET):
+            raise
+        return None
+    return int(answer.model_spec.version.value)
+
+
+def _set(model_spec: Any, which: Mapping[str, int | str]) -> None:
+    if "version" in which:
+        model_spec.version.value = which["version"]
+    else:
+        model_spec.version_label = which["version_label"]
+
+
+def _told(error: grpc.aio.AioRpcError) -> str:
+    return f"{error.code().name}: {error.details()}"

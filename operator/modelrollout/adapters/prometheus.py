@@ -1,0 +1,193 @@
+"""Prometheus through its Python client: implements `ports.Metrics`.
+
+The client is synchronous, waits without limit by default and drops warnings. So it runs in a bounded pool of its own
+threads, without retries, under a deadline, and a response hook keeps what it would drop.
+"""
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from urllib3.util.retry import Retry
+
+from modelrollout.core.counters import Counters, bad_query, latency_query, scraped_query
+from modelrollout.errors import MetricsUnavailable, QueryRefused
+from modelrollout.ports import MetricSource
+
+_THREADS = 8
+_IN_FLIGHT = 6
+"""Queries to one address at a time: one that hangs must not take every thread."""
+_CONNECT_SECONDS = 2.0
+_REFUSED = {400, 422}
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What the last response of this thread said beside its data."""
+
+    status: int = 0
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    """One Prometheus: its client and how many more queries it may get now."""
+
+    client: PrometheusConnect
+    host: str
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_FLIGHT))
+
+
+class PrometheusMetrics:
+    """One client per address."""
+
+    def __init__(self) -> None:
+        """Threads start with the first query."""
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
+        self._endpoints: dict[str, _Endpoint] = {}
+        self._heard = threading.local()
+
+    async def counters(
+        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], at: datetime
+    ) -> Mapping[str, Counters]:
+        """Cumulative counters of those pods that Prometheus reads, at one moment."""
+        if not pods:
+            return {}
+        bad, latency, scraped = await asyncio.gather(
+            self._ask(source, bad_query(namespace, model, pods), at),
+            self._ask(source, latency_query(namespace, model, pods), at),
+            self._ask(source, scraped_query(namespace, pods), at),
+        )
+        return _counters(_vector(bad), _vector(latency), _vector(scraped))
+
+    async def query(self, source: MetricSource, promql: str, at: datetime) -> tuple[float, ...]:
+        """One number per series that the query gives; NaN and infinity are passed on."""
+        result = await self._ask(source, promql, at)
+        if len(result) == 2 and not isinstance(result[0], Mapping):
+            return (_number(result),)
+        return tuple(value for _, value in _vector(result))
+
+    def close(self) -> None:
+        """End the threads; queries under way are left to their timeouts."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, source: MetricSource, promql: str, at: datetime) -> Sequence[Any]:
+        """The `result` of an instant query within the source's timeout."""
+        endpoint, seconds = self._endpoint(source.address), source.timeout.total_seconds()
+        deadline = time.monotonic() + seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await endpoint.slots.acquire()
+                loop = asyncio.get_running_loop()
+                work = loop.run_in_executor(self._pool, self._fetch, endpoint, promql, at, deadline)
+                work.add_done_callback(lambda done: _release(endpoint, done))
+                # The thread goes on after the deadline, and so does its claim to a slot.
+                return await asyncio.shield(work)
+        except TimeoutError:
+            raise MetricsUnavailable(f"{endpoint.host} did not answer within {seconds:g} s") from None
+
+    def _endpoint(self, address: str) -> _Endpoint:
+        if address not in self._endpoints:
+            session = requests.Session()
+            # No proxies for an address inside the cluster, and no passwords out of ~/.netrc.
+            session.trust_env = False
+            session.hooks["response"].append(self._listen)
+            client = PrometheusConnect(address.rstrip("/"), retry=Retry(total=0), session=session)
+            self._endpoints[address] = _Endpoint(client, _host(address))
+        return self._endpoints[address]
+
+    def _fetch(self, endpoint: _Endpoint, promql: str, at: datetime, deadline: float) -> Sequence[Any]:
+        """Runs in a thread of the pool. Raises MetricsUnavailable and QueryRefused."""
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            raise MetricsUnavailable(f"{endpoint.host}: too many queries are waiting")
+        self._heard.last = heard = _Heard()
+        params = {"time": f"{at.timestamp():.3f}", "timeout": f"{max(1, math.floor(seconds * 1000))}ms"}
+        try:
+            result = endpoint.client.custom_query(promql, params, timeout=(min(seconds, _CONNECT_SECONDS), seconds))
+        except PrometheusApiClientException:
+            error = heard.error or "no message"
+            refused = QueryRefused if heard.status in _REFUSED else MetricsUnavailable
+            raise refused(f"{endpoint.host} answered {heard.status}: {error}") from None
+        except (requests.RequestException, KeyError, TypeError, ValueError) as error:
+            raise MetricsUnavailable(_why(endpoint.host, error, heard)) from None
+        if heard.warnings:
+            raise QueryRefused(f"{endpoint.host} gave a partial answer: {'; '.join(heard.warnings)}")
+        if not isinstance(result, list):
+            raise MetricsUnavailable(f"{endpoint.host} does not answer as Prometheus does")
+        return result
+
+    def _listen(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
+        """Response hook: keep status, message and warnings, which the client would drop."""
+        try:
+            body = response.json()
+        except ValueError:
+            body = {}
+        told = body if isinstance(body, dict) else {}
+        heard: _Heard = self._heard.last
+        heard.status = response.status_code
+        heard.error = str(told.get("error", ""))[:500]
+        heard.warnings = tuple(str(warning) for warning in told.get("warnings") or ())
+
+
+def _release(endpoint: _Endpoint, done: asyncio.Future[Any]) -> None:
+    endpoint.slots.release()
+    if not done.cancelled():
+        # Nobody may be waiting for it any more; asking marks the error as seen.
+        done.exception()
+
+
+def _counters(
+    bad: list[tuple[Mapping[str, str], float]],
+    latency: list[tuple[Mapping[str, str], float]],
+    scraped: list[tuple[Mapping[str, str], float]],
+) -> dict[str, Counters]:
+    """A pod that is read but was asked nothing yet has counters of zero; one that is not read is left out."""
+    failures = {labels.get("pod", ""): value for labels, value in bad}
+    buckets: dict[str, dict[float, float]] = {}
+    for labels, value in latency:
+        buckets.setdefault(labels.get("pod", ""), {})[float(labels["le"])] = value
+    pods = {labels.get("pod", "") for labels, _ in scraped} | failures.keys() | buckets.keys()
+    return {pod: Counters(failures.get(pod, 0.0), buckets.get(pod, {})) for pod in sorted(pods) if pod}
+
+
+def _vector(result: Sequence[Any]) -> list[tuple[Mapping[str, str], float]]:
+    try:
+        return [(item["metric"], _number(item["value"])) for item in result]
+    except (KeyError, TypeError):
+        raise QueryRefused("the query gives a range of values where one value per series is needed") from None
+
+
+def _number(sample: Sequence[Any]) -> float:
+    try:
+        return float(sample[1])
+    except ValueError:
+        raise QueryRefused(f"the query gives {sample[1]!r}, which is not a number") from None
+
+
+def _why(host: str, error: Exception, heard: _Heard) -> str:
+    """What went wrong in a few words, without the address: it may hold a password."""
+    if isinstance(error, requests.Timeout):
+        return f"{host} did not answer in time"
+    if heard.error:
+        return f"{host}: {heard.error}"
+    if isinstance(error, requests.ConnectionError):
+        return f"{host} cannot be reached"
+    if isinstance(error, requests.RequestException) and not heard.status:
+        return f"{host}: {type(error).__name__}"
+    return f"{host} does not answer as Prometheus does"
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).netloc.rpartition("@")[2] or "the Prometheus address"

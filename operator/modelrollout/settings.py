@@ -1,0 +1,72 @@
+"""What the operator is started with: flags, else environment variables, as one frozen value. Called by `__main__`."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_FORMATS = ("json", "console")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """All of it.
+
+    `kubeconfig` None means the pod's service account, or `~/.kube/config` outside a cluster. No `namespaces` means all
+    of them. `health` is the address of `/livez` and `/readyz`, None for none.
+    """
+
+    kubeconfig: str | None = None
+    namespaces: tuple[str, ...] = ()
+    log_format: str = "json"
+    log_level: str = "INFO"
+    health: tuple[str, int] | None = None
+
+
+def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> OperatorSettings:
+    """Read the settings; a flag wins over its variable. Ends the process with a usage message when one is wrong."""
+    parsed = _parser(environment).parse_args(arguments)
+    return OperatorSettings(
+        kubeconfig=parsed.kubeconfig or None,
+        namespaces=tuple(sorted(set(parsed.namespace))),
+        log_format=parsed.log_format,
+        log_level=parsed.log_level,
+        health=parsed.health_address,
+    )
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="modelrollout", description="Rolls out TensorFlow Serving models in steps.")
+    parser.add_argument(
+        "--kubeconfig",
+        default=environment.get("KUBECONFIG"),
+        help="default: $KUBECONFIG, else the pod's service account",
+    )
+    parser.add_argument(
+        "--namespace",
+        action="extend",
+        type=_names,
+        default=_names(environment.get("MODELROLLOUT_NAMESPACES", "")),
+        help="look after these alone (comma-separated, may be repeated; $MODELROLLOUT_NAMESPACES); default: all",
+    )
+    parser.add_argument("--log-format", choices=_FORMATS, default=environment.get("MODELROLLOUT_LOG_FORMAT", "json"))
+    parser.add_argument("--log-level", choices=_LEVELS, default=environment.get("MODELROLLOUT_LOG_LEVEL", "INFO"))
+    parser.add_argument(
+        "--health-address",
+        type=_address,
+        default=environment.get("MODELROLLOUT_HEALTH_ADDRESS") or None,
+        metavar="HOST:PORT",
+        help="serve /livez and /readyz here, e.g. 0.0.0.0:8080 ($MODELROLLOUT_HEALTH_ADDRESS); default: nowhere",
+    )
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT such as 0.0.0.0:8080")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,153 @@
+"""A queue of keys with the semantics of Kubernetes controllers: each key once, never two passes of one key at a time.
+
+Handlers and the reconciler add keys; `run_workers` takes them. Lives in one event loop.
+"""
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from modelrollout.errors import Conflict, OperatorError
+from modelrollout.ports import Key
+
+_FIRST_RETRY = 0.2
+_LAST_RETRY = 60.0
+_CONFLICT_RETRY = timedelta(milliseconds=50)
+"""After a conflict the newer object is on its way through the watch."""
+_PASS_DEADLINE = 30.0
+"""Seconds after which a pass is given up: every call has a deadline of its own, this is the net below them."""
+
+_log = structlog.get_logger(__name__)
+
+
+class WorkQueue:
+    """Keys to reconcile, now or later. One that waits is not added twice; one in work comes again after it."""
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        """`jitter` gives numbers from 0 to 1; it spreads retries."""
+        self._ready: deque[Key] = deque()
+        self._dirty: set[Key] = set()
+        self._processing: set[Key] = set()
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, Key]] = []
+        self._failures: dict[Key, int] = {}
+        self._jitter = jitter
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Keys that are ready to be taken."""
+        return len(self._ready)
+
+    def add(self, key: Key) -> None:
+        """Reconcile as soon as possible."""
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        self._due.pop(key, None)
+        if key not in self._processing:
+            self._ready.append(key)
+            self._wake.set()
+
+    def after(self, key: Key, delay: timedelta) -> None:
+        """Reconcile once `delay` has passed; of several the earliest counts, and an `add` before replaces it."""
+        due = asyncio.get_running_loop().time() + delay.total_seconds()
+        if key in self._dirty or self._due.get(key, due + 1) <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._heap, (due, key))
+        self._wake.set()
+
+    def fail(self, key: Key) -> timedelta:
+        """Try again after a back-off that doubles with each failure in a row; returns it."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        longest = min(_FIRST_RETRY * 2 ** min(count, 20), _LAST_RETRY)
+        delay = timedelta(seconds=longest * (0.5 + self._jitter() / 2))
+        self.after(key, delay)
+        return delay
+
+    def forget(self, key: Key) -> None:
+        """A pass went well: the next failure starts with the shortest back-off."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> Key:
+        """Wait for the next key. `done` must follow."""
+        while True:
+            timeout = self._promote()
+            if self._ready:
+                key = self._ready.popleft()
+                self._dirty.discard(key)
+                self._processing.add(key)
+                return key
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def done(self, key: Key) -> None:
+        """The pass is over. A key that was added meanwhile is ready again."""
+        self._processing.discard(key)
+        if key in self._dirty:
+            self._ready.append(key)
+            self._wake.set()
+
+    def _promote(self) -> float | None:
+        """Make due keys ready; seconds until the next one is due, None when none is."""
+        now = asyncio.get_running_loop().time()
+        while self._heap:
+            due, key = self._heap[0]
+            if self._due.get(key) != due:
+                heapq.heappop(self._heap)
+            elif due <= now:
+                heapq.heappop(self._heap)
+                self.add(key)
+            else:
+                return due - now
+        return None
+
+
+Reconcile = Callable[[Key], Awaitable[timedelta | None]]
+
+
+async def run_workers(queue: WorkQueue, reconcile: Reconcile, count: int = 16) -> None:
+    """Reconcile keys for ever, `count` at a time. An error in one pass never ends a worker."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(_worker(queue, reconcile), name=f"worker {number}")
+
+
+async def _worker(queue: WorkQueue, reconcile: Reconcile) -> None:
+    while True:
+        key = await queue.get()
+        try:
+            await _pass(queue, reconcile, key)
+        finally:
+            queue.done(key)
+
+
+async def _pass(queue: WorkQueue, reconcile: Reconcile, key: Key) -> None:
+    try:
+        async with asyncio.timeout(_PASS_DEADLINE):
+            requeue = await reconcile(key)
+    except Conflict as error:
+        _log.debug("object changed meanwhile, pass is repeated", rollout=key, error=str(error))
+        queue.after(key, _CONFLICT_RETRY)
+    except (OperatorError, TimeoutError) as error:
+        delay = queue.fail(key)
+        text = str(error) or type(error).__name__
+        _log.warning("pass failed", rollout=key, error=text, retry_seconds=round(delay.total_seconds(), 1))
+    except Exception:  # noqa: BLE001 - one object's trouble must not stop the others
+        delay = queue.fail(key)
+        seconds = round(delay.total_seconds(), 1)
+        _log.exception("pass failed by a defect of the operator", rollout=key, retry_seconds=seconds)
+    else:
+        queue.forget(key)
+        if requeue is not None:
+            queue.after(key, requeue)
