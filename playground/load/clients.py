@@ -79,7 +79,6 @@ class GrpcClient:
     def __init__(self, address: str, model: str, host: str | None) -> None:
         """`address` is host:port of the gateway, `host` the authority to send."""
         options = [("grpc.default_authority", host)] if host else []
-        options += [("grpc.use_local_subchannel_pool", "1")]
         self._channel = grpc.aio.insecure_channel(address, options=options)
         self._call: Callable[..., Awaitable[Any]] = self._channel.unary_unary(
             "/tensorflow.serving.PredictionService/Predict",
