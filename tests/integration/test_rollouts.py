@@ -120,7 +120,7 @@ def test_good_version_is_promoted_without_a_failed_request(scene: Callable[[str]
         ),
         pytest.param(
             "bad-latency",
-            {"latency_ms": 300},
+            {"latency": 0.3},
             {
                 "name": "latency",
                 "kind": "Latency",
