@@ -15,6 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from playground import netlink
 from playground.state import socket_path
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def check() -> None:
     Raises:
         BoxError: it does not; the message has the remedies.
     """
-    missing = [name for name in ("unshare", "nsenter", "mount", "ip") if not shutil.which(name)]
+    missing = [name for name in ("unshare", "nsenter", "mount") if not shutil.which(name)]
     if missing:
-        raise BoxError(f"not on PATH: {', '.join(missing)}. On Debian and Ubuntu: apt install util-linux iproute2")
+        raise BoxError(f"not on PATH: {', '.join(missing)}. On Debian and Ubuntu: apt install util-linux mount")
     tried = subprocess.run(["unshare", *_NAMESPACES, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
         user = "root" if os.geteuid() == 0 else "an ordinary user"
@@ -106,10 +107,10 @@ def set_up(state: State) -> None:
 
 def _network() -> None:
     """Any address of the pods' and services' ranges may be bound and reached: no bridge and no veth is needed."""
-    _do("ip", "link", "set", "lo", "up")
-    _do("ip", "addr", "add", f"{API_ADDRESS}/32", "dev", "lo")
+    netlink.loopback_up()
+    netlink.add_address(API_ADDRESS)
     for network in (PODS, SERVICES):
-        _do("ip", "route", "add", "local", network, "dev", "lo")
+        netlink.add_local_network(network)
 
 
 def _root(root: Path, state: State) -> None:

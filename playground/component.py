@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from playground.state import State
 
 _PROBE_SECONDS = 2.0
+_TRIES = 10
 
 
 class PreparationError(Exception):
@@ -58,6 +60,20 @@ class Surroundings:
         status = await self.processes.run(argv, self.env, self.state.log(log))
         if status:
             raise PreparationError(f"`{Path(argv[0]).name} {' '.join(argv[1:])}` ended with status {status}")
+
+    async def established(self, log: str) -> None:
+        """Wait until the API server serves every custom resource that has been defined.
+
+        Raises:
+            PreparationError: it does not after many tries; kubectl fails at once on a definition without conditions.
+        """
+        wait = ("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        for _ in range(_TRIES):
+            with contextlib.suppress(PreparationError):
+                await self.kubectl(log, *wait)
+                return
+            await asyncio.sleep(_PROBE_SECONDS / _TRIES)
+        raise PreparationError("the API server does not serve the custom resources")
 
     async def kubectl(self, log: str, *arguments: str) -> None:
         """Run kubectl as the administrator, whom the environment names."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from playground import controlplane, gateway, monitoring
 from playground.box import API_ADDRESS
-from playground.component import Component, Surroundings
+from playground.component import Component, Surroundings, answers
 from playground.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ RELAYS = {
     "gateway": (API_ADDRESS, gateway.PORT),
     "prometheus": (API_ADDRESS, monitoring.PORT),
 }
+_OPERATOR_HEALTH = f"{API_ADDRESS}:8070"
 _OUR_DEFINITIONS = REPOSITORY / "crds"
 
 
@@ -95,7 +96,11 @@ def _operator(state: State) -> Component:
         OPERATOR,
         (sys.executable, "-m", "modelrollout"),
         needs=needs,
-        env={"KUBECONFIG": str(state.kubeconfig(controlplane.OPERATOR))},
+        ready=answers(f"http://{_OPERATOR_HEALTH}/readyz"),
+        env={
+            "KUBECONFIG": str(state.kubeconfig(controlplane.OPERATOR)),
+            "MODELROLLOUT_HEALTH_ADDRESS": _OPERATOR_HEALTH,
+        },
         restarts=True,
     )
 
@@ -106,4 +111,4 @@ async def _install_definitions(around: Surroundings) -> None:
         return
     folder = str(_OUR_DEFINITIONS)
     await around.kubectl(DEFINITIONS, "apply", "--server-side", "--force-conflicts", "-f", folder)
-    await around.kubectl(DEFINITIONS, "wait", "--for=condition=Established", "--timeout=30s", "-f", folder)
+    await around.established(DEFINITIONS)

@@ -45,7 +45,7 @@ async def _prepare(around: Surroundings) -> None:
     home.mkdir(parents=True, exist_ok=True)
     definitions = str(around.binaries.envoy_gateway / "crds")
     await around.kubectl(NAME, "apply", "--server-side", "--force-conflicts", "-f", definitions)
-    await around.kubectl(NAME, "wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+    await around.established(NAME)
     _write_configuration(home)
     _place_envoy(home)
     await _certificates(around, home)

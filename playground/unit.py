@@ -89,33 +89,26 @@ class Unit:
         if not self.component.argv:
             self._say("ready")
             return
-        self._say("starting")
-        self._spawn()
-        await self._until_ready()
-
-    def _spawn(self) -> None:
-        env = {**self._around.env, **self.component.env}
-        log = self._around.state.log(self.component.name)
-        self._process = self._around.processes.spawn(self.component.argv, env, log)
-        self._watch = asyncio.get_running_loop().create_task(self._attend(self._process))
-
-    async def _until_ready(self) -> None:
+        self._watch = asyncio.get_running_loop().create_task(self._attend(self._spawn()))
         deadline = time.monotonic() + _READY_SECONDS
-        while self._report.phase == "starting":
-            if self.component.ready is None or await self.component.ready(self._around):
-                if self._report.phase == "starting":
-                    self._say("ready")
-                return
+        while self._report.phase not in {"ready", "dead"}:
             if time.monotonic() > deadline:
                 raise PreparationError(f"not ready {_READY_SECONDS:.0f} s after its start")
             await asyncio.sleep(_PROBE_EVERY_SECONDS)
+
+    def _spawn(self) -> Process:
+        env = {**self._around.env, **self.component.env}
+        log = self._around.state.log(self.component.name)
+        self._process = self._around.processes.spawn(self.component.argv, env, log)
+        self._say("starting", self._report.message)
+        return self._process
 
     async def _attend(self, process: Process) -> None:
         """Wait for the exit; then restart it, or name its death and leave it dead."""
         backoff = _FIRST_BACKOFF_SECONDS
         while True:
             began = time.monotonic()
-            status = await process.wait()
+            status = await self._live(process)
             process.signal_group(signal.SIGKILL)
             self._process = None
             if not self.component.restarts:
@@ -123,18 +116,25 @@ class Unit:
                 return
             if time.monotonic() - began > _GOOD_RUN_SECONDS:
                 backoff = _FIRST_BACKOFF_SECONDS
-            self._say("restarting", f"{self.component.name} {_how(status)}; again in {backoff:.0f} s\n{self._tail()}")
+            self._say("restarting", f"{self.component.name} {_how(status)}\n{self._tail()}")
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _LONGEST_BACKOFF_SECONDS)
-            process = self._respawn()
+            self._report = dataclasses.replace(self._report, restarts=self._report.restarts + 1)
+            process = self._spawn()
 
-    def _respawn(self) -> Process:
-        env = {**self._around.env, **self.component.env}
-        process = self._around.processes.spawn(self.component.argv, env, self._around.state.log(self.component.name))
-        self._process = process
-        self._report = dataclasses.replace(self._report, restarts=self._report.restarts + 1)
+    async def _live(self, process: Process) -> int:
+        """One life of the process, during which it becomes ready at some moment; returns its exit status."""
+        check = asyncio.get_running_loop().create_task(self._await_ready())
+        try:
+            return await process.wait()
+        finally:
+            check.cancel()
+
+    async def _await_ready(self) -> None:
+        ready = self.component.ready
+        while ready and not await ready(self._around):  # noqa: ASYNC110 - another program sets no event
+            await asyncio.sleep(_PROBE_EVERY_SECONDS)
         self._say("ready", self._report.message)
-        return process
 
     def _unwatch(self) -> None:
         if self._watch is not None:

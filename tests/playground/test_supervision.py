@@ -61,8 +61,8 @@ async def test_the_operator_is_restarted_as_a_kubelet_would(around: Surroundings
     unit = Unit(_shell("operator", "sleep 60", restarts=True), around, asyncio.Event())
     assert await unit.start()
     unit.kill()
-    await _until(lambda: unit.report.restarts == 1)
-    assert unit.report.phase == "ready"
+    await _until(lambda: unit.report.restarts == 1 and unit.report.phase == "ready")
+    assert "operator was ended by SIGKILL" in unit.report.message
     await unit.stop()
     assert unit.report.phase == "stopped"
 
