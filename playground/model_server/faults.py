@@ -89,22 +89,22 @@ def _version(raw: dict[str, Any]) -> VersionFaults:
 
 class _Watched:
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._seen: tuple[int, int, int] | None = None
         self.content = _NONE
 
     def refresh(self) -> None:
         try:
-            info = self._path.stat()
+            info = self.path.stat()
             stamp = (info.st_mtime_ns, info.st_size, info.st_ino)
             if stamp != self._seen:
                 self._seen = stamp
-                self.content = parse(self._path.read_text())
-                log("I", "playground", f"faults of {self._path} are in force")
+                self.content = parse(self.path.read_text())
+                log("I", "playground", f"faults of {self.path} are in force")
         except FileNotFoundError:
             self._seen, self.content = None, _NONE
         except (OSError, ValueError, TypeError, KeyError) as error:
-            log("W", "playground", f"{self._path} is no file of faults, it changes nothing: {error!r}")
+            log("W", "playground", f"{self.path} is no file of faults, it changes nothing: {error!r}")
 
 
 class Faults:
@@ -120,7 +120,9 @@ class Faults:
     def look_at(self, base_paths: Mapping[str, Path]) -> None:
         """Watch the files in these models' base paths, unless one file was named for all."""
         if self._common is None:
-            self._files = {name: _Watched(path / "faults.json") for name, path in base_paths.items()}
+            known = {watched.path: watched for watched in self._files.values()}
+            paths = {name: path / "faults.json" for name, path in base_paths.items()}
+            self._files = {name: known.get(path) or _Watched(path) for name, path in paths.items()}
             self.refresh()
 
     def refresh(self) -> None:
