@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.1
 _DOWN_SECONDS = 40.0
+_STARTED: list[subprocess.Popen[bytes]] = []
+"""Hosts outlive the call that starts them; Python warns of a Popen that is dropped while its process runs."""
 
 
 class UpError(Exception):
@@ -86,7 +88,7 @@ def _start_host(state: State, built: Binaries, *, operator: bool) -> subprocess.
     if not operator:
         argv.append("--no-operator")
     with state.host_log.open("wb") as log:
-        return subprocess.Popen(
+        host = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -94,6 +96,8 @@ def _start_host(state: State, built: Binaries, *, operator: bool) -> subprocess.
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": PYTHONPATH},
         )
+    _STARTED.append(host)
+    return host
 
 
 def _until_ready(state: State, host: subprocess.Popen[bytes] | None) -> dict[str, Any]:

@@ -35,3 +35,4 @@ def scene(playground: State) -> Iterator[Callable[[str], Scene]]:
     yield make
     for item in made:
         item.kube.delete("ModelRollout", item.name)
+        item.kube.session.close()
