@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from playground import lifecycle
 from playground.demo_report import describe, rollout_report
+from playground.kube import Kube
 from playground.scene import Scene
 from playground.state import State
 from playground.toolchain.progress import say
@@ -75,9 +76,9 @@ def _roll_out(scene: Scene, version: int) -> dict[str, Any]:
     say(f"kubectl apply: spec.model.version {version}")
     watch = _Watch(scene, version)
     scene.kube.apply(_manifest(scene, version))
-    with watch:
-        scene.wait(f"an end of the rollout of {version}", lambda status: _ended(status, version), seconds=300)
-    entry = next(item for item in scene.status()["history"] if item["version"] == version)
+    watch.join()
+    status = scene.wait(f"an end of the rollout of {version}", lambda status: _ended(status, version), seconds=5)
+    entry = next(item for item in status["history"] if item["version"] == version)
     say(f"version {version}: {entry['outcome']}: {entry['message']}")
     return {"entry": entry, "seen": watch.seen, "restarts": _restarts(scene)}
 
@@ -91,44 +92,37 @@ def _restarts(scene: Scene) -> int:
     return sum(c["restartCount"] for pod in scene.pods("stable") for c in pod["status"].get("containerStatuses", ()))
 
 
-class _Watch:
-    """Notes when the story of a rollout changes, and says it, while the block runs."""
+class _Watch(threading.Thread):
+    """Follows the object's status, notes when the story of a rollout changes, and says it; ends with the rollout."""
 
     def __init__(self, scene: Scene, version: int) -> None:
+        super().__init__(daemon=True)
         self.seen: list[dict[str, Any]] = []
-        self._scene = Scene(scene.state, scene.name)  # a session of its own: it runs in another thread
-        self._version = version
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._kube = Kube.connect(scene.state.host_kubeconfig)
+        self._name, self._version = scene.name, version
+        self.start()
 
-    def __enter__(self) -> None:
-        self._thread.start()
+    def run(self) -> None:
+        """Until the version's rollout is in the history."""
+        for rollout in self._kube.watch("ModelRollout", self._name):
+            status = rollout.get("status", {})
+            if status.get("canary", {}).get("version") == self._version or _ended(status, self._version):
+                self._note(status)
+            if _ended(status, self._version):
+                return
 
-    def __exit__(self, *_: object) -> None:
-        self._look()
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            self._look()
-
-    def _look(self) -> None:
-        status = self._scene.status()
+    def _note(self, status: Object) -> None:
         rollout = status.get("rollout", {})
-        if status.get("canary", {}).get("version") not in {None, self._version}:
-            return
         now = {
-            "phase": status.get("phase", ""),
+            "phase": status["phase"],
             "step": status.get("currentStep", ""),
-            "progress": status.get("progress", ""),
-            "weight": self._scene.weight(),
-            "weightLive": rollout.get("weightLive"),
+            "progress": status.get("progress") or status["message"],
+            "weightSet": rollout.get("weightSet", 0),
+            "weightLive": rollout.get("weightLive") if rollout else 0,
         }
         if not self.seen or any(self.seen[-1][key] != value for key, value in now.items()):
             self.seen.append({"time": time.time_ns() / 1e9, **now})
-            said = now["progress"] or status.get("message", "")
-            say(f"  {now['phase']:12} weight {now['weight']} %  {said}")
+            say(f"  {now['phase']:12} {now['progress']}")
 
 
 def _manifest(scene: Scene, version: int) -> Object:

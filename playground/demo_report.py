@@ -35,11 +35,11 @@ def rollout_report(watched: dict[str, Any], answers: list[Answer]) -> dict[str, 
 
 
 def _weight_zero(seen: list[dict[str, Any]]) -> float | None:
-    """When weight 0 was first seen after the weight had been above it."""
+    """When weight 0 was live again after a weight above it had been set."""
     raised = False
     for moment in seen:
-        raised = raised or bool(moment["weight"])
-        if raised and moment["weight"] == 0:
+        raised = raised or moment["weightSet"] > 0
+        if raised and moment["weightSet"] == 0 and moment["weightLive"] == 0:
             return float(moment["time"])
     return None
 
@@ -76,7 +76,7 @@ def _describe_rollout(rollout: dict[str, Any]) -> str:
 
 
 def _moment(moment: dict[str, Any]) -> str:
-    return f"{moment['time']:6.1f} s  {moment['phase']:12} weight {moment['weight']:3} %  {moment['progress']}"
+    return f"{moment['time']:6.1f} s  {moment['phase']:12} {moment['progress']}"
 
 
 def _counts(counts: dict[str, int]) -> str:

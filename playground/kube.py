@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from base64 import b64decode
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import requests
 import yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Object = dict[str, Any]
@@ -58,6 +60,14 @@ class Kube:
         """Objects of a namespace; parameters such as labelSelector go to the API server."""
         response = self.session.get(self._path(kind, namespace), params=parameters, timeout=10)
         return cast("list[Object]", _content(response)["items"])
+
+    def watch(self, kind: str, name: str, namespace: str = "default") -> Iterator[Object]:
+        """One object as it stands, then again at each change, for ten minutes at most."""
+        parameters = {"watch": "1", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": "600"}
+        path = self._path(kind, namespace)
+        with self.session.get(path, params=parameters, stream=True, timeout=(10, 600)) as response:
+            for line in response.iter_lines(chunk_size=None):
+                yield json.loads(line)["object"]
 
     def apply(self, manifest: Object, namespace: str = "default") -> Object:
         """Server-side apply, as kubectl does it. Raises RefusedError."""

@@ -176,7 +176,11 @@ def _progress(s: Snapshot, status: Status) -> str:
     if rollout.stage is Stage.PROGRESSING and rollout.current_step:
         live = "live" if rollout.step_started else "not live yet"
         return f"step {rollout.step}/{len(rollout.steps)}, {rollout.current_step.weight} % {live}"
-    return str(rollout.stage)
+    if rollout.stage is Stage.ROLLING_BACK:
+        return "weight 0 % live, draining" if _weight_live(s, rollout) == 0 else "setting weight 0 %"
+    if rollout.stage is Stage.BAKING:
+        return "everything on the new version, going back is one call"
+    return "no traffic yet"
 
 
 def _conditions(s: Snapshot, status: Status, message: str, stalled: tuple[str, str] | None) -> tuple[Condition, ...]:
