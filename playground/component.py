@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from playground.state import State
 
 _PROBE_SECONDS = 2.0
-_TRIES = 10
+_TRIES = 60
+_RETRY_SECONDS = 0.2
 
 
 class PreparationError(Exception):
@@ -72,7 +73,7 @@ class Surroundings:
             with contextlib.suppress(PreparationError):
                 await self.kubectl(log, *wait)
                 return
-            await asyncio.sleep(_PROBE_SECONDS / _TRIES)
+            await asyncio.sleep(_RETRY_SECONDS)
         raise PreparationError("the API server does not serve the custom resources")
 
     async def kubectl(self, log: str, *arguments: str) -> None:
