@@ -50,8 +50,10 @@ DEFAULT = (
 
 
 def specs(file: Path | None) -> tuple[NodeSpec, ...]:
-    """The nodes to play: a YAML list of objects with ``name`` and, as wanted, ``resources``, ``labels``,
-    ``taints`` and ``pods``; without a file the default ones.
+    """The nodes to play, the default ones without a file.
+
+    A file is a YAML list of objects with ``name`` and, as wanted, ``resources``, ``labels``, ``taints``, ``pods``,
+    ``hostIP`` and ``podNetwork`` (the first three octets; two agents in one box must not share one).
     """
     entries = DEFAULT if file is None else yaml.safe_load(file.read_text())
     return tuple(_spec(index, entry) for index, entry in enumerate(entries))
@@ -61,8 +63,8 @@ def _spec(index: int, entry: JsonObject) -> NodeSpec:
     resources = {key: str(value) for key, value in entry.get("resources", {}).items()}
     return NodeSpec(
         name=entry["name"],
-        host_ip=f"10.0.1.{index + 1}",
-        pod_network=f"10.244.{index + 1}",
+        host_ip=entry.get("hostIP", f"10.0.1.{index + 1}"),
+        pod_network=entry.get("podNetwork", f"10.244.{index + 1}"),
         resources=resources,
         labels=entry.get("labels", {}),
         taints=tuple(entry.get("taints", ())),
