@@ -73,6 +73,7 @@ class Supervisor:
     pace: Pace = field(default_factory=Pace)
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     _expected: dict[str, int] = field(default_factory=dict)
+    _heard: dict[str, int] = field(default_factory=dict)
     _failures: deque[float] = field(default_factory=deque)
 
     async def run(self) -> None:
@@ -88,6 +89,7 @@ class Supervisor:
     def deliver(self, resource: Resource, event: str | None, obj: JSON) -> None:
         """Take one event. An echo of our own write, which the cache has already, wakes nobody."""
         uid, version = obj["metadata"]["uid"], resource_version(obj)
+        self._heard[uid] = version
         if version >= self._expected.get(uid, version + 1):
             del self._expected[uid]
         known = self.cache.find(resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
@@ -148,6 +150,7 @@ class Supervisor:
                 due = next_sweep <= loop.time()
                 if not due and set(kinds) == set(WATCHED):
                     continue
+                self._heard.clear()
                 swept = await sweep(self.lists, self.cache, self.namespaces)
             except OperatorError as error:
                 _log.warning("sweep failed", error=str(error))
@@ -163,8 +166,11 @@ class Supervisor:
                     return False
 
     async def _blind(self, swept: Swept) -> bool:
-        """Whether the watches do not report what a sweep has seen; they get some time for it."""
-        self._expected = dict(swept.newer)
+        """Whether the watches do not report what a sweep has seen; they get some time for it.
+
+        What they reported while the sweep went on was in time, too.
+        """
+        self._expected = {uid: new for uid, new in swept.newer.items() if self._heard.get(uid, -1) < new}
         if not self._expected:
             return False
         await asyncio.sleep(self.pace.recheck)

@@ -116,7 +116,9 @@ class KubeClient:
             status, text = await self._send(request)
         answer = _parse(text)
         if status >= 400:
-            raise _error(status, answer.get("message") or text.decode(errors="replace")[:500])
+            said = answer.get("message") or text.decode(errors="replace").strip()[:500]
+            # For a kind that it does not know, the API server only says "404 page not found".
+            raise _error(status, said if answer else f"{said}: {request.path}")
         return answer
 
     async def _send(self, request: _Request) -> tuple[int, bytes]:

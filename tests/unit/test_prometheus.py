@@ -1,0 +1,161 @@
+"""The Prometheus adapter against canned answers over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from modelrollout.adapters.prometheus import PrometheusMetrics
+from modelrollout.core.counters import Counters
+from modelrollout.errors import MetricsUnavailable, QueryRefused
+from modelrollout.ports import MetricSource
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def vector(*samples: tuple[dict[str, str], str]) -> dict[str, Any]:
+    """A successful answer with one value per series."""
+    result = [{"metric": labels, "value": [AT.timestamp(), value]} for labels, value in samples]
+    return {"status": "success", "data": {"resultType": "vector", "result": result}}
+
+
+def canned(body: Any, status: int = 200) -> Answer:
+    """Always the same answer; text is sent as it is."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=body if isinstance(body, str) else json.dumps(body), status=status)
+
+    return answer
+
+
+@asynccontextmanager
+async def prometheus(answer: Answer, seconds: float = 5.0) -> AsyncIterator[tuple[PrometheusMetrics, MetricSource]]:
+    """The adapter and a server that answers so."""
+    app = web.Application()
+    app.router.add_get("/api/v1/query", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    metrics = PrometheusMetrics()
+    try:
+        yield metrics, MetricSource(f"http://user:secret@{host}:{port}/", timedelta(seconds=seconds))
+    finally:
+        metrics.close()
+        await runner.cleanup()
+
+
+RESULTS = {
+    "one series": (vector(({}, "42.5")), (42.5,)),
+    "several series": (vector(({"a": "1"}, "1"), ({"a": "2"}, "2")), (1.0, 2.0)),
+    "no series": (vector(), ()),
+    "infinity": (vector(({}, "+Inf")), (math.inf,)),
+    "a scalar": ({"status": "success", "data": {"resultType": "scalar", "result": [1.5, "7"]}}, (7.0,)),
+}
+
+
+@pytest.mark.parametrize("case", RESULTS.values(), ids=RESULTS.keys())
+async def test_a_query_gives_one_number_per_series(case: tuple[dict[str, Any], tuple[float, ...]]) -> None:
+    """Vectors and scalars are read."""
+    body, numbers = case
+    async with prometheus(canned(body)) as (metrics, source):
+        assert await metrics.query(source, "up", AT) == numbers
+
+
+async def test_nan_is_passed_on() -> None:
+    """What NaN means is for the judge to say."""
+    async with prometheus(canned(vector(({}, "NaN")))) as (metrics, source):
+        assert [math.isnan(value) for value in await metrics.query(source, "up", AT)] == [True]
+
+
+ERRORS = {
+    "a bad query": (canned({"status": "error", "error": "parse error"}, 400), QueryRefused, "parse error"),
+    "a query that cannot be run": (canned({"status": "error", "error": "too many"}, 422), QueryRefused, "too many"),
+    "warnings": (canned({**vector(({}, "1")), "warnings": ["shard away"]}), QueryRefused, "shard away"),
+    "a range of values": (canned({"data": {"result": [{"metric": {}, "values": [[1, "2"]]}]}}), QueryRefused, "range"),
+    "a string": (canned({"data": {"result": [1.5, "text"]}}), QueryRefused, "not a number"),
+    "an error of its own": (canned({"status": "error", "error": "broken"}, 503), MetricsUnavailable, "503: broken"),
+    "a right that is missing": (canned("no", 403), MetricsUnavailable, "answered 403"),
+    "success with an error inside": (canned({"status": "error", "error": "hm"}), MetricsUnavailable, "hm"),
+    "a login page": (canned("<html>"), MetricsUnavailable, "not answer as Prometheus does"),
+    "another program's JSON": (canned([1]), MetricsUnavailable, "not answer as Prometheus does"),
+    "an object as result": (canned({"data": {"result": {}}}), MetricsUnavailable, "not answer as Prometheus does"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS.keys())
+async def test_every_trouble_has_its_kind_and_words(case: tuple[Answer, type[Exception], str]) -> None:
+    """A wrong query is told from a Prometheus that is away, and no message holds the address's password."""
+    answer, kind, words = case
+    async with prometheus(answer) as (metrics, source):
+        with pytest.raises(kind, match=words) as caught:
+            await metrics.query(source, "up", AT)
+    assert "secret" not in str(caught.value)
+
+
+async def test_nothing_that_listens_is_unavailable() -> None:
+    """A refused connection is told at once, without the address's password."""
+    source = MetricSource("http://user:secret@127.0.0.1:1", timedelta(seconds=5))
+    metrics = PrometheusMetrics()
+    with pytest.raises(MetricsUnavailable, match=r"127\.0\.0\.1:1 cannot be reached") as caught:
+        await metrics.query(source, "up", AT)
+    metrics.close()
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_server_that_hangs_is_unavailable_and_others_are_still_asked() -> None:
+    """More hanging queries than threads for one address leave threads for another."""
+    release = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.Response:
+        await release.wait()
+        return web.json_response(vector())
+
+    async with prometheus(hang, 0.3) as (metrics, slow), prometheus(canned(vector(({}, "1")))) as (_, good):
+        waiting = [asyncio.create_task(metrics.query(slow, "up", AT)) for _ in range(20)]
+        await asyncio.sleep(0)
+        assert await metrics.query(good, "up", AT) == (1.0,)
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        release.set()
+    assert all(isinstance(error, MetricsUnavailable) for error in ended)
+
+
+async def test_the_moment_and_the_deadline_are_sent() -> None:
+    """All metrics of one round look at the same instant, and Prometheus gives up when we do."""
+    asked: list[dict[str, str]] = []
+
+    async def note(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        return web.json_response(vector())
+
+    async with prometheus(note) as (metrics, source):
+        await metrics.query(source, "up", AT)
+    assert (asked[0]["query"], asked[0]["time"]) == ("up", f"{AT.timestamp():.3f}")
+    assert asked[0]["timeout"].endswith("ms")
+
+
+async def test_counters_of_the_pods_that_are_read() -> None:
+    """Bad answers and buckets per pod; a pod without traffic has zeros; one that is not scraped is left out."""
+
+    async def answer(request: web.Request) -> web.Response:
+        query = request.query["query"]
+        if query.startswith("max"):
+            return web.json_response(vector(({"pod": "a"}, "1"), ({"pod": "idle"}, "1")))
+        if "by (pod, le)" in query:
+            return web.json_response(vector(({"pod": "a", "le": "10"}, "3"), ({"pod": "a", "le": "+Inf"}, "5")))
+        return web.json_response(vector(({"pod": "a"}, "2")))
+
+    async with prometheus(answer) as (metrics, source):
+        found = await metrics.counters(source, "default", "m", ("a", "idle", "away"), AT)
+        assert await metrics.counters(source, "default", "m", (), AT) == {}
+    assert found == {"a": Counters(2.0, {10.0: 3.0, math.inf: 5.0}), "idle": Counters()}

@@ -1,0 +1,48 @@
+"""Settings from flags and environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelrollout.settings import OperatorSettings, load_settings
+
+
+def test_everything_has_a_default() -> None:
+    """Started with nothing, the operator looks after all namespaces and serves no health."""
+    assert load_settings([], {}) == OperatorSettings()
+
+
+def test_variables_are_read() -> None:
+    """A manifest can set everything through the environment."""
+    environment = {
+        "KUBECONFIG": "/k",
+        "MODELROLLOUT_NAMESPACES": "b, a",
+        "MODELROLLOUT_LOG_FORMAT": "console",
+        "MODELROLLOUT_LOG_LEVEL": "DEBUG",
+        "MODELROLLOUT_HEALTH_ADDRESS": "0.0.0.0:8080",
+    }
+    assert load_settings([], environment) == OperatorSettings("/k", ("a", "b"), "console", "DEBUG", ("0.0.0.0", 8080))  # noqa: S104 - as a manifest has it
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    """What is typed stands."""
+    environment = {"KUBECONFIG": "/k", "MODELROLLOUT_LOG_LEVEL": "DEBUG"}
+    read = load_settings(["--kubeconfig", "/other", "--log-level", "ERROR", "--health-address", "[::1]:9"], environment)
+    assert (read.kubeconfig, read.log_level, read.health) == ("/other", "ERROR", ("::1", 9))
+
+
+def test_namespaces_may_be_repeated() -> None:
+    """Both ways to name several namespaces work together."""
+    assert load_settings(["--namespace", "a", "--namespace", "c,b"], {}).namespaces == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--health-address", "8080"], ["--log-level", "LOUD"], ["--health-address", "h:99999"]]
+)
+def test_a_wrong_setting_ends_the_start_with_a_message(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A typing error is told, not ignored."""
+    with pytest.raises(SystemExit):
+        load_settings(arguments, {})
+    assert arguments[1] in capsys.readouterr().err

@@ -1,0 +1,132 @@
+"""The work queue: what controllers expect of one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from modelrollout.errors import ClusterUnavailable, Conflict
+from modelrollout.ports import Key
+from modelrollout.workqueue import WorkQueue, run_workers
+
+A, B = Key("default", "a"), Key("default", "b")
+SOON, LATE = timedelta(milliseconds=5), timedelta(hours=1)
+
+
+async def test_a_waiting_key_is_not_added_twice() -> None:
+    """Many triggers before a pass make one pass."""
+    queue = WorkQueue()
+    for key in (A, A, B, A):
+        queue.add(key)
+    assert [await queue.get(), await queue.get()] == [A, B]
+    assert len(queue) == 0
+
+
+async def test_a_key_in_work_comes_again_only_after_it_is_done() -> None:
+    """There are never two passes of one key at a time, and no trigger is lost."""
+    queue = WorkQueue()
+    queue.add(A)
+    assert await queue.get() == A
+    queue.add(A)
+    assert len(queue) == 0
+    queue.done(A)
+    assert await queue.get() == A
+
+
+async def test_a_delayed_key_comes_by_itself() -> None:
+    """A pass that is due by time alone happens without a trigger."""
+    queue = WorkQueue()
+    queue.after(A, SOON)
+    assert await queue.get() == A
+
+
+async def test_the_earliest_due_time_counts() -> None:
+    """A later requeue never puts off an earlier one."""
+    queue = WorkQueue()
+    queue.after(A, SOON)
+    queue.after(A, LATE)
+    assert await queue.get() == A
+
+
+async def test_an_earlier_due_time_replaces_a_later_one() -> None:
+    """A sooner requeue is not held back by one set before."""
+    queue = WorkQueue()
+    queue.after(A, LATE)
+    queue.after(A, SOON)
+    assert await queue.get() == A
+
+
+async def test_adding_now_clears_the_due_time() -> None:
+    """A key that came at once does not come again for the delay it no longer needs."""
+    queue = WorkQueue()
+    queue.after(A, SOON)
+    queue.add(A)
+    assert await queue.get() == A
+    queue.done(A)
+    queue.after(B, 4 * SOON)
+    assert await queue.get() == B
+
+
+async def test_a_waiting_consumer_wakes_for_a_new_key() -> None:
+    """Workers sleep without polling and still take a key that is added later."""
+    queue = WorkQueue()
+    taken = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add(B)
+    assert await taken == B
+
+
+async def test_back_off_doubles_up_to_a_minute_and_starts_over_after_success() -> None:
+    """Failures in a row are tried ever more rarely."""
+    queue = WorkQueue(jitter=lambda: 1.0)
+    delays = [queue.fail(A).total_seconds() for _ in range(12)]
+    queue.forget(A)
+    assert delays == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60, 60, 60]
+    assert queue.fail(A).total_seconds() == 0.2
+
+
+async def test_back_off_is_spread() -> None:
+    """Many objects that failed together are not tried again together."""
+    assert WorkQueue(jitter=lambda: 0.0).fail(A) == timedelta(seconds=0.1)
+
+
+@pytest.mark.parametrize("error", [ClusterUnavailable("away"), Conflict("newer"), TimeoutError(), ZeroDivisionError()])
+async def test_an_error_in_a_pass_neither_ends_the_workers_nor_loses_the_key(error: Exception) -> None:
+    """Whatever a pass raises, the key is tried again and other keys go on."""
+    queue, seen, again = WorkQueue(jitter=lambda: 0.0), list[Key](), asyncio.Event()
+
+    async def reconcile(key: Key) -> timedelta | None:
+        seen.append(key)
+        if seen.count(A) == 1 and key == A:
+            raise error
+        if key == A:
+            again.set()
+        return None
+
+    workers = asyncio.create_task(run_workers(queue, reconcile, count=2))
+    queue.add(A)
+    queue.add(B)
+    await again.wait()
+    workers.cancel()
+    await asyncio.gather(workers, return_exceptions=True)
+    assert sorted(seen) == [A, A, B]
+
+
+async def test_the_time_that_a_pass_asks_for_is_kept() -> None:
+    """A pass that wants to come again does."""
+    queue, seen, twice = WorkQueue(), list[Key](), asyncio.Event()
+
+    async def reconcile(key: Key) -> timedelta | None:
+        seen.append(key)
+        if len(seen) == 2:
+            twice.set()
+        return SOON
+
+    workers = asyncio.create_task(run_workers(queue, reconcile, count=1))
+    queue.add(A)
+    await twice.wait()
+    workers.cancel()
+    await asyncio.gather(workers, return_exceptions=True)
+    assert seen[:2] == [A, A]
