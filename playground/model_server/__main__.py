@@ -19,6 +19,7 @@ from playground.model_server.errors import Code, ServingError
 from playground.model_server.faults import Faults
 from playground.model_server.flags import FlagError, Flags, Timing, parse
 from playground.model_server.inference import Inference
+from playground.model_server.libtensorflow import library
 from playground.model_server.loader import SavedModelLoader
 from playground.model_server.log import log
 from playground.model_server.manager import LoadSettings, Manager
@@ -66,6 +67,7 @@ async def _serve(flags: Flags) -> None:
     timing, metrics, monitor, faults = Timing.of(flags), Metrics(), StateMonitor(), Faults()
     metrics_path = settings_files.metrics_path(flags.monitoring_config_file)
     config = _config(flags)
+    await _load_library()
     loader = SavedModelLoader(faults, metrics, flags.saved_model_tags.split(","))
     settings = LoadSettings(flags.num_load_threads, flags.num_unload_threads, flags.max_num_load_retries, timing.retry)
     manager = Manager(loader, monitor, settings)
@@ -80,6 +82,13 @@ async def _serve(flags: Flags) -> None:
     listening = await _listen(flags, core, inference, metrics, metrics_path)
     await _follow_file(flags, timing, core)
     del listening  # both servers stop when nothing refers to them any more
+
+
+async def _load_library() -> None:
+    try:
+        await asyncio.to_thread(library)
+    except OSError as error:
+        raise ServingError(Code.NOT_FOUND, f"TensorFlow's libraries are not there: {error}") from error
 
 
 def _config(flags: Flags) -> ModelServerConfig:
@@ -109,7 +118,8 @@ async def _listen(
         await grpc_server.start()
         log("I", "model_servers/server.cc", f"Running gRPC ModelServer at {address}:{flags.port} ...")
         if flags.rest_api_port:
-            runner = web.ServerRunner(web.Server(RestApi(core, inference, metrics, metrics_path).handle))
+            rest = RestApi(core, inference, metrics, metrics_path, flags.rest_api_timeout_in_ms / 1000)
+            runner = web.ServerRunner(web.Server(rest.handle))
             await runner.setup()
             listening.append(runner)
             await web.TCPSite(runner, address, flags.rest_api_port).start()

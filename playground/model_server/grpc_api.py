@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -88,6 +89,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         except ServingError as error:
             self._metrics.answered(name, error.code.name, api, "GRPC", 0)
             await _abort(context, error)
+        except asyncio.CancelledError:
+            late = (context.time_remaining() or 0) <= 0
+            self._metrics.answered(name, "DEADLINE_EXCEEDED" if late else "CANCELLED", api, "GRPC", 0)
+            raise
         self._metrics.answered(name, "OK", api, "GRPC", time.perf_counter() - started)
         return reply
 

@@ -97,7 +97,12 @@ class Inference:
         fetches = [signature.outputs[alias].name for alias in aliases]
         session = _model(servable).session
         started = time.perf_counter()
-        results = await asyncio.get_running_loop().run_in_executor(self._threads, session.run, feeds, fetches)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, session.run, feeds, fetches)
+        try:
+            results = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])  # the version may not be unloaded under a run, whoever has given up
+            raise
         self._metrics.ran(servable.name, api, time.perf_counter() - started)
         if self._random.random() < faults.wrong_rate:
             results = [_wrong(result) for result in results]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<
 _CALL = re.compile(_MODEL + r":(?P<method>predict|classify|regress)", re.IGNORECASE)
 _GET = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 _NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+_TIMED_OUT = ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the model")
 
 
 @dataclass
@@ -43,8 +45,11 @@ class _Call:
 class RestApi:
     """Answers one HTTP request at a time per connection."""
 
-    def __init__(self, core: ServerCore, inference: Inference, metrics: Metrics, metrics_path: str | None) -> None:
-        """`metrics_path` is None when monitoring is off."""
+    def __init__(
+        self, core: ServerCore, inference: Inference, metrics: Metrics, metrics_path: str | None, timeout: float
+    ) -> None:
+        """`metrics_path` is None when monitoring is off; `timeout` is in seconds per request."""
+        self._timeout = timeout
         self._core = core
         self._inference = inference
         self._metrics = metrics
@@ -59,8 +64,10 @@ class RestApi:
             return web.Response(status=404, text=_NOT_FOUND, content_type="text/html")
         started, call = time.perf_counter(), _Call()
         try:
-            text = await self._answer(request, call)
-        except ServingError as error:
+            async with asyncio.timeout(self._timeout):
+                text = await self._answer(request, call)
+        except (ServingError, TimeoutError) as problem:
+            error = problem if isinstance(problem, ServingError) else _TIMED_OUT
             self._metrics.answered(call.model, error.code.name, call.api, "REST", 0)
             return _json(rest_json.body("error", error.message), HTTP_STATUS[error.code])
         self._metrics.answered(call.model, "OK", call.api, "REST", time.perf_counter() - started)

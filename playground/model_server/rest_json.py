@@ -104,7 +104,10 @@ def _string(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, dict) and set(value) == {"b64"}:
-        return base64.b64decode(value["b64"])
+        try:
+            return base64.b64decode(value["b64"])
+        except (ValueError, TypeError) as error:
+            raise _bad(f"Unable to base64 decode value: {error}") from error
     raise _bad(f"JSON Value: {json.dumps(value)} Type: {_kind(value)} is not of expected type: string")
 
 

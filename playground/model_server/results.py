@@ -60,7 +60,7 @@ def classifications(outputs: dict[str, Tensor], count: int) -> ClassificationRes
         for column in range(len((classes or scores or [])[row])):
             item = entry.classes.add()
             if classes is not None:
-                item.label = classes[row][column].decode()
+                item.label = classes[row][column].decode(errors="replace")
             if scores is not None:
                 item.score = scores[row][column]
     return result

@@ -72,6 +72,8 @@ def from_proto(proto: TensorProto) -> Tensor:
     """Read both forms of a TensorProto: packed content and typed fields (a single value stands for all)."""
     shape = tuple(dimension.size for dimension in proto.tensor_shape.dim)
     count = math.prod(shape)
+    if min(shape, default=0) < 0:
+        raise _misfit(shape, 0)
     if proto.dtype == STRING:
         strings = _spread(list(proto.string_val), count, shape, b"")
         return Tensor(STRING, shape, strings)
