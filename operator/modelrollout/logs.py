@@ -5,17 +5,16 @@ Configured once by `__main__`; modules get their logger by `structlog.get_logger
 
 import logging
 import sys
-from typing import TYPE_CHECKING
 
 import structlog
-
-if TYPE_CHECKING:
-    from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 _QUIET = {
     # One "handler succeeded" per event and object; failures are warnings.
     "kopf.objects": logging.WARNING,
     "kopf": logging.WARNING,
+    # Says at each start that signals are not its business in a thread, which is what we want.
+    "kopf._core.reactor.running": logging.ERROR,
     "aiohttp.access": logging.WARNING,
     "asyncio": logging.WARNING,
     "urllib3": logging.ERROR,
@@ -23,6 +22,10 @@ _QUIET = {
     "kubernetes": logging.WARNING,
     "prometheus_api_client": logging.WARNING,
 }
+
+
+# Without local variables: credentials are among them.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
 def configure_logging(log_format: str, level: str) -> None:
@@ -34,11 +37,10 @@ def configure_logging(log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+    shared += [_name_rollout, _TRACEBACKS] if log_format == "json" else [_name_rollout]
+    renderer: Processor = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     if log_format == "json":
-        shared.append(structlog.processors.dict_tracebacks)
-    renderer: Processor = (
-        structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
-    )
+        renderer = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -50,6 +52,13 @@ def configure_logging(log_format: str, level: str) -> None:
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
     _bridge(formatter, level)
+
+
+def _name_rollout(_: object, __: str, event: EventDict) -> EventDict:
+    """Write the key of a rollout as people do: namespace/name."""
+    if isinstance(event.get("rollout"), tuple):
+        event["rollout"] = "/".join(event["rollout"])
+    return event
 
 
 def _bridge(formatter: logging.Formatter, level: str) -> None:
