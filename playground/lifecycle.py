@@ -79,6 +79,8 @@ def down(state: State) -> bool:
             os.kill(pid, signal.SIGKILL)  # the box ends with it
         time.sleep(_POLL_SECONDS)
     probe.close()
+    for host in _STARTED:
+        host.poll()
     return True
 
 
