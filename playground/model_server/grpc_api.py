@@ -184,6 +184,9 @@ def server(core: ServerCore, inference: Inference, metrics: Metrics, *, packed: 
     made = grpc.aio.server(
         options=[
             ("grpc.so_reuseport", 0),
+            # A busy machine makes requests late, it must not make them fail (the default cancels some beyond 1000).
+            ("grpc.server.max_pending_requests", 100_000),
+            ("grpc.server.max_pending_requests_hard_limit", 200_000),
             ("grpc.max_receive_message_length", 2**31 - 1),
             ("grpc.max_send_message_length", 2**31 - 1),
         ]
