@@ -116,13 +116,15 @@ class _Watch(threading.Thread):
         now = {
             "phase": status["phase"],
             "step": status.get("currentStep", ""),
-            "progress": status.get("progress") or status["message"],
+            "progress": status.get("progress", ""),
             "weightSet": rollout.get("weightSet", 0),
             "weightLive": rollout.get("weightLive") if rollout else 0,
         }
-        if not self.seen or any(self.seen[-1][key] != value for key, value in now.items()):
-            self.seen.append({"time": time.time_ns() / 1e9, **now})
+        before: dict[str, Any] = self.seen[-1] if self.seen else {}
+        if any(before.get(key) != now[key] for key in ("phase", "progress")):
             say(f"  {now['phase']:12} {now['progress']}")
+        if any(before.get(key) != value for key, value in now.items()):
+            self.seen.append({"time": time.time_ns() / 1e9, **now})
 
 
 def _manifest(scene: Scene, version: int) -> Object:

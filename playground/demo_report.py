@@ -65,7 +65,8 @@ def _describe_rollout(rollout: dict[str, Any]) -> str:
         f"Version {rollout['version']}: {rollout['outcome']} ({rollout['reason']}) after {rollout['seconds']} s",
         f"  why             {rollout['message']}",
     ]
-    lines += [f"  {_moment(moment)}" for moment in rollout["steps"]]
+    steps = rollout["steps"]
+    lines += [_moment(now) for before, now in zip([{}, *steps], steps, strict=False) if _differ(before, now)]
     lines += [f"  answers         {phase}: {_counts(counts)}" for phase, counts in rollout["answers"].items()]
     lines.append(f"  requests        {rollout['requests']}, of which failed: {rollout['failedRequests']}")
     if rollout["outcome"] == "RolledBack":
@@ -75,8 +76,12 @@ def _describe_rollout(rollout: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _differ(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    return any(before.get(key) != now[key] for key in ("phase", "progress"))
+
+
 def _moment(moment: dict[str, Any]) -> str:
-    return f"{moment['time']:6.1f} s  {moment['phase']:12} {moment['progress']}"
+    return f"  {moment['time']:6.1f} s        {moment['phase']:12} {moment['progress']}".rstrip()
 
 
 def _counts(counts: dict[str, int]) -> str:
