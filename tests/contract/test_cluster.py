@@ -122,10 +122,16 @@ async def test_an_object_that_went_is_not_made_again_by_an_update(client: KubeCl
     await client.delete(CONFIG_MAPS, "default", seen["metadata"]["name"], seen["metadata"]["uid"])
     with pytest.raises(Conflict):
         await cluster.apply(key, config_map(rollout, a="2"), create=False)
+    assert not list(cache.children(key))
+    cache = ObjectCache()
+    cache.put(CONFIG_MAPS, seen)
+    cluster = KubernetesCluster(client, cache)
     theirs = {"metadata": {"name": seen["metadata"]["name"], "namespace": "default"}}
     await client.create(CONFIG_MAPS, "default", theirs)
     with pytest.raises(Conflict):
         await cluster.apply(key, config_map(rollout, a="2"), create=False)
+    (shown,) = cache.children(key)
+    assert shown["metadata"]["uid"] != seen["metadata"]["uid"]
 
 
 async def test_only_that_very_object_is_deleted(client: KubeClient, rollout: dict[str, Any]) -> None:
@@ -160,11 +166,16 @@ async def test_status_becomes_exactly_what_is_written(client: KubeClient, rollou
 
 
 async def test_a_status_on_an_old_version_is_a_conflict(client: KubeClient, rollout: dict[str, Any]) -> None:
-    """What was decided on a stale view is not written; nor is it when the object is gone."""
-    key, cluster = key_of(rollout), KubernetesCluster(client, ObjectCache())
-    await cluster.write_status(key, rollout, {"phase": "Healthy"})
+    """What was decided on a stale view is not written; the view is right for the next pass."""
+    cache, key = ObjectCache(), key_of(rollout)
+    cache.put(ROLLOUTS, rollout)
+    await KubernetesCluster(client, ObjectCache()).write_status(key, rollout, {"phase": "Healthy"})
+    cluster = KubernetesCluster(client, cache)
     with pytest.raises(Conflict):
         await cluster.write_status(key, rollout, {"phase": "Degraded"})
+    fresh = cache.rollout(key)
+    assert fresh is not None
+    assert fresh["status"]["phase"] == "Healthy"
     with pytest.raises(Conflict):
         await cluster.write_status(Key("default", "gone"), rollout, {"phase": "Healthy"})
 

@@ -57,8 +57,9 @@ class KubernetesCluster:
         body = {"metadata": {"resourceVersion": seen["metadata"]["resourceVersion"]}, "status": changes}
         try:
             answer = await self._client.merge_patch(ROLLOUTS, key.namespace, key.name, body, "status")
-        except NotFound as error:
-            raise Conflict(f"the object is gone: {error}") from error
+        except (Conflict, NotFound) as error:
+            await self._refresh(ROLLOUTS, key.namespace, key.name)
+            raise Conflict(str(error)) from error
         self._cache.put(ROLLOUTS, answer)
 
     async def _taken(self, resource: Resource, key: Key, name: str, owner: str | None) -> bool:
@@ -69,17 +70,27 @@ class KubernetesCluster:
         self._cache.put(resource, found)
         return controller_uid(found) != owner
 
+    async def _refresh(self, resource: Resource, namespace: str, name: str) -> None:
+        """Read what the view had wrong, so that the next pass is right even if the watch is late."""
+        found = await self._client.find(resource, namespace, name)
+        known = self._cache.find(resource.kind, namespace, name)
+        if found is not None:
+            self._cache.put(resource, found)
+        elif known is not None:
+            self._cache.drop(resource, known, for_good=True)
+
     async def _apply(self, resource: Resource, manifest: JSON, known: JSON | None) -> JSON:
         """With the uid of the known object, so that one that was made anew meanwhile is not written unseen."""
         if known is None:
             return await self._client.apply(resource, manifest)
-        uid = known["metadata"]["uid"]
+        metadata, uid = manifest["metadata"], known["metadata"]["uid"]
         try:
-            return await self._client.apply(resource, {**manifest, "metadata": {**manifest["metadata"], "uid": uid}})
-        except Refused as error:
-            if uid in str(error):
-                raise Conflict(f"{resource.kind} {manifest['metadata']['name']} is another object now") from error
-            raise
+            return await self._client.apply(resource, {**manifest, "metadata": {**metadata, "uid": uid}})
+        except (Conflict, Refused) as error:
+            if uid not in str(error):
+                raise
+            await self._refresh(resource, metadata["namespace"], metadata["name"])
+            raise Conflict(f"{resource.kind} {metadata['name']} is another object now") from error
 
 
 def merge_diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
