@@ -46,7 +46,8 @@ def pod_status(facts: PodFacts, moment: datetime) -> JsonObject:
         "containerStatuses": [container_status(view) for view in facts.containers],
     }
     if facts.pod_ip:
-        status |= {"podIP": facts.pod_ip, "podIPs": [{"ip": facts.pod_ip}]}
+        # The list merges by address: without the directive a new address would stand beside the old one.
+        status |= {"podIP": facts.pod_ip, "podIPs": [{"$patch": "replace"}, {"ip": facts.pod_ip}]}
     if facts.inits:
         status["initContainerStatuses"] = [container_status(view) for view in facts.inits]
     return status
