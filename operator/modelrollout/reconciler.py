@@ -31,6 +31,10 @@ SETTLE = timedelta(milliseconds=200)
 """After a write the next pass looks whether the world is right now; an unchanged world ends that."""
 
 
+REFUSED_RETRY = timedelta(seconds=10)
+"""How soon a write that was refused is tried again: quotas, rights and missing kinds are mended by people."""
+
+
 @dataclass(slots=True)
 class _Remembered:
     """What this process holds for one object beside its probe."""
@@ -39,6 +43,8 @@ class _Remembered:
     route_generation: tuple[str, int] = ("", 0)
     route_seen: datetime | None = None
     applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    attempted: set[tuple[str, str]] = field(default_factory=set)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,7 +75,13 @@ class Reconciler:
             await self._report_invalid(key, rollout, str(error))
             return None
         decision = decide(snapshot)
+        known.attempted.clear()
         wrote = await self._act(key, known, rollout, snapshot, decision)
+        if wanted_no_more := known.refused.keys() - known.attempted:
+            known.refused = {which: why for which, why in known.refused.items() if which not in wanted_no_more}
+            self.wake(key)
+        if known.refused:
+            return REFUSED_RETRY
         return SETTLE if wrote else decision.requeue
 
     def forget(self, key: Key) -> None:
@@ -80,7 +92,8 @@ class Reconciler:
 
     def _memory(self, known: _Remembered) -> Memory:
         probe = known.probe
-        return Memory(probe.servers, probe.analysed, probe.capacity, known.route_seen)
+        refused = next(iter(known.refused.values()), "")
+        return Memory(probe.servers, probe.analysed, probe.capacity, known.route_seen, refused)
 
     def _look_at_route(self, key: Key, known: _Remembered, children: Iterable[JSON]) -> None:
         """Note when the route's generation was first seen: the propagation floor counts from there."""
@@ -138,13 +151,23 @@ class Reconciler:
         if known.applied.get((kind, name)) == (text, _state_of(self._found(key, kind, name))):
             return False
         log.info("apply", rollout=key, kind=kind, name=name, why=action.why)
+        known.attempted.add((kind, name))
         try:
             await self.cluster.apply(key, manifest, action.create)
         except Refused as error:
-            self.events.emit(snapshot_owner(snapshot), "WriteRefused", f"{kind} {name}: {error}", warning=True)
-            raise
+            self._note_refusal(known, snapshot, (kind, name), str(error))
+            return False
+        known.refused.pop((kind, name), None)
         known.applied[(kind, name)] = (text, _state_of(self._found(key, kind, name)))
         return True
+
+    def _note_refusal(self, known: _Remembered, snapshot: Snapshot, which: tuple[str, str], words: str) -> None:
+        """Say it once; the next pass shows it as Stalled. The other writes of this pass go on: they may free a GPU."""
+        problem = f"the API server refused {which[0]} {which[1]}: {words}"
+        if known.refused.get(which) != problem:
+            known.refused[which] = problem
+            self.events.emit(snapshot_owner(snapshot), "WriteRefused", problem, warning=True)
+            self.wake(snapshot_key(snapshot))
 
     def _found(self, key: Key, kind: str, name: str) -> JSON | None:
         found = (i for i in self.view.children(key) if i["kind"] == kind and i["metadata"]["name"] == name)
@@ -165,6 +188,11 @@ def snapshot_owner(snapshot: Snapshot) -> JSON:
     """The least that an event needs to know of its object."""
     metadata = {"name": snapshot.name, "namespace": snapshot.namespace, "uid": snapshot.uid}
     return {"metadata": metadata}
+
+
+def snapshot_key(snapshot: Snapshot) -> Key:
+    """Whose snapshot it is."""
+    return Key(snapshot.namespace, snapshot.name)
 
 
 def _uid(snapshot: Snapshot, pod: str) -> str:

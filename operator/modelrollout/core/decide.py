@@ -68,6 +68,8 @@ def _stable_version(s: Snapshot) -> int:
 def _stalled(s: Snapshot, status: Status) -> tuple[str, str] | None:
     """What only somebody else can mend, as (reason, message)."""
     rollout, stable = status.rollout, status.stable
+    if s.refused:
+        return "WriteRefused", s.refused
     if rollout is None and stable is not None and s.target.version < stable.version and not status.rejected:
         fix = f"publish it under a number above {stable.version}"
         return "VersionLower", f"version {s.target.version} is lower than {stable.version}, which serves; {fix}"

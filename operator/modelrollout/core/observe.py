@@ -19,13 +19,15 @@ from modelrollout.core.values import JSON, parse_time
 class Memory:
     """What this process has read beside the cluster's objects. Losing it costs time, never safety.
 
-    `servers` by pod uid. `route_seen` is when the route's current generation was first seen.
+    `servers` by pod uid. `route_seen` is when the route's current generation was first seen. `refused` says which
+    write the API server refused last time, and why.
     """
 
     servers: Mapping[str, Server] = field(default_factory=dict)
     analysed: Analysed | None = None
     capacity: Capacity | None = None
     route_seen: datetime | None = None
+    refused: str = ""
 
 
 def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetime) -> Snapshot:
@@ -54,6 +56,7 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
         route=_route(name, namespace, spec, children, memory, now),
         capacity=memory.capacity,
         analysed=memory.analysed,
+        refused=memory.refused,
     )
 
 

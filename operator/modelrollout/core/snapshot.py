@@ -176,7 +176,10 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One object and everything it owns, at one moment. `children` by (kind, name); `revisions` by name."""
+    """One object and everything it owns, at one moment. `children` by (kind, name); `revisions` by name.
+
+    `refused` is the API server's word about a write of ours that it refused last time, empty when it took them all.
+    """
 
     now: datetime
     name: str
@@ -192,6 +195,7 @@ class Snapshot:
     route: Route | None = None
     capacity: Capacity | None = None
     analysed: Analysed | None = None
+    refused: str = ""
 
     def track(self, track: Track) -> tuple[Pod, ...]:
         """The pods of one track that are not on their way out, by name."""
