@@ -6,10 +6,14 @@ Made and run by :mod:`playground.node_agent.pods`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
+
 from playground.node_agent import probes
+from playground.node_agent.api import ApiError
 from playground.node_agent.clock import now
 from playground.node_agent.env import ConfigError
 from playground.node_agent.images import known
@@ -25,11 +29,13 @@ if TYPE_CHECKING:
     from playground.node_agent.model import JsonObject
     from playground.node_agent.sandbox import Sandbox
 
-_BACKOFF_DOUBLINGS_LIMIT = 30
+log = logging.getLogger(__name__)
+
+_BACKOFF_LIMIT = 30
 """The longest pause is this many times the first one: the kubelet's 10 s and 5 minutes."""
 _FORGIVEN_AFTER = 600.0
 """Seconds of running after which earlier crashes no longer count."""
-_CONFIG_RETRY = 2.0
+_RETRY = 2.0
 
 
 def restart_delay(crashes: int, base: float) -> float:
@@ -38,7 +44,7 @@ def restart_delay(crashes: int, base: float) -> float:
     """
     if crashes <= 1:
         return 0.0
-    return float(min(base * 2 ** min(crashes - 2, 16), base * _BACKOFF_DOUBLINGS_LIMIT))
+    return float(min(base * 2 ** min(crashes - 2, 16), base * _BACKOFF_LIMIT))
 
 
 def restarts(policy: str, exit_code: int) -> bool:
@@ -128,7 +134,10 @@ class Container:
             except ConfigError as problem:
                 self._show(state=Waiting("CreateContainerConfigError", str(problem)))
                 self._event("Warning", "Failed", f"Error: {problem}")
-                await self._wait_unless_stopped(_CONFIG_RETRY)
+                await self._wait_unless_stopped(_RETRY)
+            except (ApiError, aiohttp.ClientError, TimeoutError) as problem:
+                log.warning("%s: %s waits for the API server: %s", self._sandbox.title, self.view.name, problem)
+                await self._wait_unless_stopped(_RETRY)
             except StartError as problem:
                 self._event("Warning", "Failed", f"Error: {problem}")
                 ended = Terminated(128, "StartError", str(problem), now(), now())
@@ -141,7 +150,7 @@ class Container:
         why = f'failed to pull image "{image}": the playground has no program for it'
         self._show(state=Waiting("ErrImagePull", why))
         self._event("Warning", "Failed", f"Failed to pull image: {why}")
-        await self._wait_unless_stopped(_CONFIG_RETRY)
+        await self._wait_unless_stopped(_RETRY)
         if not self._stopping.is_set():
             self._show(state=Waiting("ImagePullBackOff", f'Back-off pulling image "{image}": {why}'))
             self._event("Warning", "BackOff", f'Back-off pulling image "{image}"')

@@ -9,9 +9,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import aiohttp
 import yaml
 
-from playground.node_agent.api import Api, ApiError, Listed
+from playground.node_agent.api import MERGE, Api, ApiError, Listed
 from playground.node_agent.clock import now, timestamp
 from playground.node_agent.model import JsonObject, NodeSpec
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 OFFLINE = "playground.modelrollout.io/offline"
 """Annotation of a node: while it is ``"true"`` the node's processes are dead and nobody says so."""
 
+_AGAIN = 1.0
 _NODES = "/api/v1/nodes"
 _VERSION = "v1.36.2"
 _CONDITIONS = (
@@ -189,19 +191,21 @@ class Nodes:
         """Writes what the node's kubelet would, or what others write about a node that has fallen silent."""
         if not online:
             await asyncio.sleep(self._grace)
-            if self._online[node.name]:
+        while self._online[node.name] == online:
+            try:
+                await self._write(node, shown, online=online)
+            except (ApiError, aiohttp.ClientError, TimeoutError) as problem:
+                log.warning("node %s: %s", node.name, problem)
+                await asyncio.sleep(_AGAIN)
+            else:
                 return
+
+    async def _write(self, node: NodeSpec, shown: JsonObject, *, online: bool) -> None:
         where = f"{_NODES}/{node.name}"
-        try:
-            await self._api.patch(f"{where}/status", {"status": node_status(node, shown, online=online)})
-            shown = await self._api.get(where)
-            wanted = {"spec": {"taints": taints(node, shown, online=online)}}
-            await self._api.patch(where, wanted, "application/merge-patch+json")
-            if not online:
-                await self._mark_pods(node.name)
-        except ApiError as refused:
-            if refused.status != 404:  # deleted meanwhile
-                raise
+        shown = await self._api.patch(f"{where}/status", {"status": node_status(node, shown, online=online)})
+        await self._api.patch(where, {"spec": {"taints": taints(node, shown, online=online)}}, MERGE)
+        if not online:
+            await self._mark_pods(node.name)
 
     async def _mark_pods(self, node: str) -> None:
         """Takes the pods of a silent node out of their Services, as the node lifecycle controller does."""

@@ -99,6 +99,10 @@ class Pod:
         good.
         """
         await self._mount()
+        if any("restartPolicy" in container for container in self._sandbox.pod["spec"].get("initContainers", [])):
+            words = "init containers with a restartPolicy (sidecars) are not supported by the playground"
+            self._sandbox.events.add("Warning", "Failed", words)
+            return
         for container in self._inits:
             if self._leaving.is_set():
                 return
@@ -167,10 +171,13 @@ class Pod:
 
     async def _forget(self) -> None:
         """Reports the last state and lets the API server remove the pod."""
-        where, uid = self._path(), self._sandbox.pod["metadata"]["uid"]
-        await self._report()
+        uid = self._sandbox.pod["metadata"]["uid"]
         try:
-            await self._api.delete(where, {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}})
+            await self._report()
+        except ApiError as refused:  # a status that is not taken must not keep the pod
+            log.warning("%s: last status: %s", self._sandbox.title, refused)
+        try:
+            await self._api.delete(self._path(), {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}})
         except ApiError as refused:
             if refused.status not in (404, 409):  # gone already, or another pod has the name
                 raise

@@ -8,14 +8,15 @@ every start.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import tempfile
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from playground.node_agent.env import arguments, environment, references
+from playground.node_agent.env import ConfigError, arguments, environment, references
 from playground.node_agent.images import program
 from playground.node_agent.mounts import Bind, Volume, binds
-from playground.node_agent.process import Plan, start
+from playground.node_agent.process import Plan, StartError, start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,19 +75,19 @@ class Sandbox:
         return Plan(argv, env, container.get("workingDir", "/"), self._binds(container, values))
 
     async def execute(self, container: JsonObject, command: list[str]) -> tuple[int, str]:
-        """Runs `command` as if inside `container`; its exit code and the last of its output."""
-        plan = await self.plan(container)
-        work = self.work(container["name"]) / "exec"
-        output = work / "output"
-        work.mkdir(parents=True, exist_ok=True)
-        process = await start(Plan(command, plan.env, plan.cwd, plan.binds), work, output)
-        try:
-            ended = await process.wait()
-        finally:
-            process.kill()
-        text = process.output().decode(errors="replace")
-        output.unlink(missing_ok=True)
-        return ended.code, text
+        """Runs `command` as if inside `container`; its exit code (126: it could not run) and the last of its output."""
+        self.work(container["name"]).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="exec-", dir=self.work(container["name"])) as place:
+            try:
+                plan = replace(await self.plan(container), argv=command)
+                process = await start(plan, Path(place), Path(place, "output"))
+            except (ConfigError, StartError) as problem:
+                return 126, str(problem)
+            try:
+                ended = await process.wait()
+            finally:
+                process.kill()
+            return ended.code, process.output().decode(errors="replace")
 
     def termination_log(self, container: JsonObject) -> Path:
         """The file behind the container's ``terminationMessagePath``."""

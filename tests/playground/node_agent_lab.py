@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from playground.kube import Kube, Object
 from playground.supervisor import environment
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Sequence
 
     from playground.state import State
@@ -63,15 +63,11 @@ class Lab:
             self.agent = subprocess.Popen(box.enter(self.state, argv), env=env, stdout=log, stderr=log)
         self.until("the node is ready", lambda: self.node_condition("lab", "Ready") == "True")
 
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+    def kill(self, number: signal.Signals) -> None:
         """Ends the agent itself, not only the program that entered the box for it."""
         inner = Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children").read_text().split()
         for pid in inner:
             os.kill(int(pid), number)
-        self.wait()
-
-    def wait(self) -> None:
-        """Wait for the agent's end, which comes with the box's end at the latest."""
         self.agent.wait(_LIMIT_SECONDS)
 
     def until(self, what: str, condition: Callable[[], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,9 +27,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     try:
         started.start()
         yield started
+        started.kill(signal.SIGTERM)
     finally:
         lifecycle.down(state)
-        started.wait()
 
 
 def sh(script: str, marker: str = "unmarked") -> list[str]:
@@ -172,7 +173,7 @@ def test_a_readiness_probe_decides_about_ready(lab: Lab) -> None:
     (lab.directory / "probed" / "health").unlink()
     lab.until("unready", lambda: lab.condition("probed") == "False")
     assert lab.container("probed")["restartCount"] == 0
-    assert "statuscode: 404" in lab.until("an event", lambda: str(lab.events("probed", "Unhealthy")))
+    assert "statuscode: 404" in str(lab.until("an event", lambda: lab.events("probed", "Unhealthy")))
 
 
 def test_a_readiness_gate_holds_ready_back(lab: Lab) -> None:
@@ -196,6 +197,14 @@ def test_a_failing_liveness_probe_restarts_the_container(lab: Lab) -> None:
     lab.until("a restart", lambda: lab.container("sick").get("restartCount", 0) >= 1)
     assert lab.container("sick")["lastState"]["terminated"]["exitCode"] in (137, 143)
     assert lab.events("sick", "Killing") == ["Container main failed liveness probe, will be restarted"]
+
+
+def test_a_probe_that_cannot_run_is_a_failed_probe(lab: Lab) -> None:
+    """An exec probe whose program does not exist keeps the container unready and alive."""
+    lab.pod("probeless", sh(FOREVER), readinessProbe={"exec": {"command": ["/no/such/probe"]}, "periodSeconds": 1})
+    assert "/no/such/probe" in str(lab.until("an event", lambda: lab.events("probeless", "Unhealthy")))
+    assert lab.running("probeless")
+    assert lab.condition("probeless") == "False"
 
 
 def test_a_deleted_pod_may_say_goodbye(lab: Lab) -> None:
@@ -254,7 +263,7 @@ def test_an_agent_that_dies_takes_its_processes_along(lab: Lab) -> None:
     lab.ready("survivor")
     before = lab.container("survivor")["restartCount"]
     (old,) = processes("lab-survivor")
-    lab.kill()
+    lab.kill(signal.SIGKILL)
     lab.until("the end of its process", lambda: not processes("lab-survivor"))
     lab.start()
     lab.until("the restart", lambda: (lab.running("survivor") or {}).get("restartCount") == before + 1)
