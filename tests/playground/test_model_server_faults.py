@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2
 
 from playground.model_server.states import State
 from playground.models import break_version, make_version
@@ -221,7 +221,11 @@ def test_flags_health_and_signals(tmp_path: Path) -> None:
         log = (tmp_path / "log").read_text()
         assert "unknown argument: --no_such_flag=1" in log
         assert "enable_batching" not in log
-        check = health_pb2_grpc.HealthStub(subject.channel).Check
+        check = subject.channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
         for service in ("", "ModelService", "PredictionService"):
             assert (
                 check(health_pb2.HealthCheckRequest(service=service)).status == health_pb2.HealthCheckResponse.SERVING

@@ -1,0 +1,1 @@
+"""A world in memory for the rule book: virtual time, real rules, no I/O."""
