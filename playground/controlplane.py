@@ -105,6 +105,8 @@ def components(state: State, binaries: Binaries) -> list[Component]:
 
 
 async def _make_certificates(around: Surroundings) -> None:
+    if around.ca_file.exists():
+        return  # a restart: whoever trusts the first certificate goes on trusting
     around.ca_file.parent.mkdir(parents=True, exist_ok=True)
     program = str(around.binaries.controlplane / "certificates")
     await around.do("kube-apiserver", program, str(around.ca_file.parent))

@@ -202,8 +202,8 @@ def server(core: ServerCore, inference: Inference, metrics: Metrics, *, packed: 
 
 def _add_health(made: grpc.aio.Server) -> None:
     """The health service says that the port is open, nothing about models."""
-    from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # noqa: PLC0415 - rarely used
-    from grpc_health.v1.health import HealthServicer  # type: ignore[import-untyped]  # noqa: PLC0415
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415 - rarely used
+    from grpc_health.v1.health import HealthServicer  # noqa: PLC0415
 
     servicer = HealthServicer()
     for name in ("", "ModelService", "PredictionService"):
