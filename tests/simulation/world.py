@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING, Any
 
 from modelrollout.core.counters import Counters
@@ -225,7 +225,8 @@ class World:
             version = self.status["canary"]["version"]
             ready = [p for p in self.pods.values() if p.track is Track.CANARY and p.ready()]
             answering = [pod for pod in ready if version in pod.server.available]
-            self._require(bool(answering), "weight rises only to a canary that answers")
+            needed = max(1, ceil(self.spec["serving"]["replicas"] * after / 100))
+            self._require(len(answering) >= needed, "weight rises only to a canary that answers and is large enough")
 
     def _check_config(self, new: Object) -> None:
         """The file that a restarted pod comes up with never runs ahead of what every pod has."""
