@@ -80,7 +80,8 @@ def down(state: State) -> bool:
         time.sleep(_POLL_SECONDS)
     probe.close()
     for host in _STARTED:
-        host.poll()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            host.wait(_POLL_SECONDS * 50)
     return True
 
 
