@@ -74,12 +74,20 @@ class _End(asyncio.Protocol):
 
 
 class _Accepted(_End):
-    """The accepted end: reads nothing until the other side has been reached."""
+    """The accepted end: keeps what comes before the other side has been reached, and asks for no more of it."""
 
     def __init__(self, dial: Address, tasks: set[asyncio.Task[None]]) -> None:
         super().__init__()
         self._dial = dial
         self._tasks = tasks
+        self._early = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        # Python 3.11.2 reads from a transport that was paused while it was made.
+        if self.peer is None:
+            self._early += data
+        else:
+            super().data_received(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -102,6 +110,8 @@ class _Accepted(_End):
                 self.transport.abort()
             return
         self.peer = other
+        if self._early and other.transport:
+            other.transport.write(bytes(self._early))
         if self.transport:
             self.transport.resume_reading()
         elif other.transport:  # the caller has gone meanwhile
