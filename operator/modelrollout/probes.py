@@ -22,6 +22,7 @@ from modelrollout.ports import Capacities, Clock, Key, Metrics, ModelServers
 log = structlog.get_logger(__name__)
 
 CAPACITY_INTERVAL = timedelta(seconds=3)
+RESTART_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,15 @@ class Probe:
             task.cancel()
             del self._loops[name]
         if wanted and name not in self._loops:
-            self._loops[name] = asyncio.create_task(_logged(self.key, name, loop))
+            self._loops[name] = asyncio.create_task(self._guard(name, loop))
+
+    async def _guard(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        """A loop that ends by an error says so, and a pass soon after starts it again."""
+        try:
+            await loop()
+        except Exception as error:
+            log.exception("probe failed", rollout=self.key, probe=name, error=repr(error))
+            asyncio.get_running_loop().call_later(RESTART_SECONDS, self.wake, self.key)
 
     async def _send(self, uid: str, action: Reload, call: ReloadCall) -> None:
         error = ""
@@ -146,11 +155,3 @@ def _slower(before: ServerPlan | None, after: ServerPlan | None) -> bool:
 
 def _other(before: MetricsPlan | None, after: MetricsPlan | None) -> bool:
     return before is not None and after is not None and before.key != after.key
-
-
-async def _logged(key: Key, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-    """A loop that ends by an error says so; the next pass starts it again."""
-    try:
-        await loop()
-    except Exception as error:
-        log.exception("probe failed", rollout=key, probe=name, error=repr(error))

@@ -20,6 +20,7 @@ from tests.builders import (
     NOW,
     OLD,
     WITH_CANARY,
+    analysed,
     canary_pod,
     progressing,
     raw_spec,
@@ -112,8 +113,18 @@ def test_step_clock_starts_when_the_weight_is_live(seen: timedelta, problem: str
 
 def test_promotion_changes_one_pod_at_a_time_by_name() -> None:
     """With maxParallel 1 the first pod by name is told to load, the other is left alone."""
-    given = snapshot(rollout(Stage.PROMOTING, step=2), pods=WITH_CANARY, route=route(50))
+    under_way = rollout(Stage.PROMOTING, step=2)
+    given = snapshot(under_way, pods=WITH_CANARY, route=route(50), analysed=analysed(under_way, Verdict.PASS))
     assert reloads(decide(given)) == {"stable-a": (OLD, NEW)}
+
+
+@pytest.mark.parametrize("verdict", [None, Verdict.NO_DATA, Verdict.ERROR])
+def test_no_further_pod_is_promoted_without_a_verdict(verdict: Verdict | None) -> None:
+    """While the metrics are silent no stable pod that has not begun is told to load."""
+    under_way = rollout(Stage.PROMOTING, step=2)
+    measured = analysed(under_way, verdict) if verdict else None
+    given = snapshot(under_way, pods=WITH_CANARY, route=route(50), analysed=measured)
+    assert reloads(decide(given)) == {}
 
 
 def test_label_moves_in_a_call_of_its_own() -> None:

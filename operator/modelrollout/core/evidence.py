@@ -171,7 +171,8 @@ def server_words(pods: tuple[Pod, ...], status: Status, wanted: str) -> str:
             return f"{pod.name}: {pod.waiting}"
         if pod.unschedulable:
             return f"{pod.name} cannot be scheduled: {pod.unschedulable}"
-    return f"the model server never opened its ports: it waits for {wanted}" if pods else "no pod was made"
+    never = f"the model server never opened its ports: it waits for {wanted}"
+    return never if pods else "no pod was made; kubectl describe its ReplicaSet says why (a quota?)"
 
 
 def last_line(text: str) -> str:

@@ -12,7 +12,7 @@ from modelrollout.core.evidence import current, holding
 from modelrollout.core.names import Track
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.status import Condition, Judged, Outcome, Rollout, Stage, Status, Story
-from modelrollout.core.world import World, answering, canary_replicas, changing, has_room, verified
+from modelrollout.core.world import World, answering, canary_replicas, changing, has_room, not_returned, verified
 
 _WORST_FIRST = (
     Verdict.FAIL,
@@ -116,13 +116,26 @@ def _message(s: Snapshot, status: Status) -> str:
         case Stage.PROGRESSING:
             return _progressing_message(s, rollout)
         case Stage.PROMOTING:
-            why = holding(s, rollout)
+            why = _hold(s, rollout)
             return f"loading version {version} into the stable pods" + (f"; waiting: {why}" if why else "")
         case Stage.BAKING:
-            return f"version {version} serves everything; the version before stays loaded while it bakes"
+            why = _hold(s, rollout)
+            text = f"version {version} serves everything; the version before stays loaded while it bakes"
+            return text + (f"; waiting: {why}" if why else "")
         case Stage.ROLLING_BACK:
             assert rollout.end is not None
-            return f"taking back version {version}: {rollout.end.message}"
+            return f"taking back version {version}: {rollout.end.message}{_waited_for(s, status)}"
+
+
+def _hold(s: Snapshot, rollout: Rollout) -> str:
+    """Why the rollout holds; silent about the moment before a first measurement, which is not worth a write."""
+    return holding(s, rollout) if current(s, rollout) else ""
+
+
+def _waited_for(s: Snapshot, status: Status) -> str:
+    """Stable pods that a rollback is not over without."""
+    pods = not_returned(s, status.stable.version) if status.stable else []
+    return f"; waiting for stable pods {', '.join(pod.name for pod in pods)}" if pods else ""
 
 
 def _settled_message(status: Status) -> str:
@@ -158,7 +171,7 @@ def _progressing_message(s: Snapshot, rollout: Rollout) -> str:
             return f"waiting for the canary pods of step {rollout.step}"
         problem = s.route.problem if s.route else "the route does not exist"
         return f"setting weight {step.weight} %" + (f"; not live: {problem}" if problem else "")
-    why = holding(s, rollout)
+    why = _hold(s, rollout)
     return f"version {rollout.target.version} at {step.weight} %" + (f"; holding: {why}" if why else ", being judged")
 
 

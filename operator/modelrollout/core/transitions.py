@@ -15,7 +15,7 @@ from modelrollout.core.evidence import (
     server_words,
     step_length,
 )
-from modelrollout.core.names import Track
+from modelrollout.core.names import Track, child
 from modelrollout.core.snapshot import ServerReport, Snapshot
 from modelrollout.core.status import (
     Baseline,
@@ -28,13 +28,14 @@ from modelrollout.core.status import (
     Status,
     Version,
 )
+from modelrollout.core.values import parse_time
 from modelrollout.core.world import (
     answering,
     canary_replicas,
     drained,
+    not_returned,
     promoted,
     proving_pod,
-    returned,
 )
 
 PROPAGATION = timedelta(seconds=1)
@@ -137,8 +138,11 @@ def _too_late(s: Snapshot) -> bool:
 
 
 def canary_deadline_start(s: Snapshot) -> datetime | None:
-    """When every canary pod had its node, None while one has none."""
+    """When every canary pod had its node, None while one has none; without any pod when their Deployment was made."""
     pods = s.track(Track.CANARY)
+    deployment = s.child("Deployment", child(s.name, Track.CANARY))
+    if not pods and deployment is not None and "creationTimestamp" in deployment.raw["metadata"]:
+        return parse_time(deployment.raw["metadata"]["creationTimestamp"])
     placed = [pod.scheduled for pod in pods if pod.scheduled is not None]
     return min(placed) if placed and len(placed) == len(pods) else None
 
@@ -220,9 +224,10 @@ def verdicts(s: Snapshot) -> str:
 def _rolling_back(s: Snapshot, rollout: Rollout) -> Status:
     """Over when weight 0 is live and drained, the canary's GPUs are free, and stable pods have {stable} alone."""
     canary_gone = not [pod for pod in s.pods if pod.track is Track.CANARY]
-    if not (drained(s, rollout) and canary_gone and s.status.stable and returned(s, s.status.stable.version)):
-        return s.status
     assert rollout.end is not None
+    assert s.status.stable is not None
+    if not drained(s, rollout) or not canary_gone or not_returned(s, s.status.stable.version):
+        return s.status
     status = _ended(s, rollout, rollout.end, stable=s.status.stable)
     if rollout.end.outcome is Outcome.ROLLED_BACK:
         return replace(status, rejected=Rejected(rollout.target, rollout.end.reason, rollout.end.message))

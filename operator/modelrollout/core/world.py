@@ -7,6 +7,7 @@ one before.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from modelrollout.core.evidence import holding
 from modelrollout.core.model_config import ModelTarget, canary_target, stable_target
 from modelrollout.core.names import Track, child
 from modelrollout.core.revisions import Revision
@@ -90,12 +91,13 @@ def promoted(s: Snapshot, rollout: Rollout) -> bool:
     return len(pods) >= s.spec.serving.replicas and all(verified(pod, rollout.target.version) for pod in pods)
 
 
-def returned(s: Snapshot, stable: int) -> bool:
-    """Whether no stable pod has any version but the stable one, not even one that is still loading.
+def not_returned(s: Snapshot, stable: int) -> list[Pod]:
+    """Stable pods that may have another version than the stable one, even one that is still loading.
 
-    One that is LOADING would become available later, so it counts as there until it is END.
+    One that is LOADING would become available later, so it counts as there until it is END. A pod without an address
+    has not started; it will come up on the ConfigMap.
     """
-    return all(pod.report is not None and pod.report.active == {stable} for pod in s.track(Track.STABLE))
+    return [pod for pod in s.track(Track.STABLE) if pod.ip and (pod.report is None or pod.report.active != {stable})]
 
 
 def changing(s: Snapshot, rollout: Rollout) -> list[Pod]:
@@ -143,7 +145,7 @@ def _chosen(s: Snapshot, rollout: Rollout) -> set[str]:
     """
     under_way = changing(s, rollout)
     pods = s.track(Track.STABLE)
-    if rollout.hold_since is not None or any(pod.report is None for pod in pods):
+    if holding(s, rollout) or any(pod.report is None for pod in pods):
         return {pod.name for pod in under_way}
     free = s.spec.strategy.parallel(s.spec.serving.replicas) - len(under_way)
     waiting = [pod for pod in pods if pod.ready and not _touched(pod, rollout.target.version)]
