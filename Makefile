@@ -5,6 +5,8 @@ PYTHON ?= python3
 RUN := $(PYTHON) -m playground.toolchain
 PLAYGROUND := $(PYTHON) -m playground
 UV_VERSION := 0.13.8
+# Rollouts mostly wait; two cores carry this many at a time.
+SIDE_BY_SIDE ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down shell status test lint format test-unit test-integration lock
@@ -43,7 +45,9 @@ test-unit:  ## Unit and contract tests: seconds
 	$(RUN) pytest tests/unit tests/contract
 
 test-integration:  ## Playground and integration tests: real control plane, gateway and Prometheus
-	$(RUN) pytest tests/playground tests/integration
+	$(RUN) pytest tests/playground
+	$(RUN) pytest tests/integration -n $(SIDE_BY_SIDE)
+	$(RUN) pytest tests/disruption
 
 lock:  ## Write requirements/*.lock anew from pyproject.toml and requirements/*.in
 	$(PYTHON) -m playground.toolchain.lock $(UV_VERSION)

@@ -7,74 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from playground import control
+from tests.situations import NEXT, STABLE, containers, ended, failures, last_version, outcome, start, wait_for_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playground.load import Answer
-    from playground.scene import Scene, Traffic
-
-STABLE, NEXT = 101, 102
-
-
-def healthy(status: dict[str, Any]) -> bool:
-    """The rollout is settled and all stable pods answer."""
-    return status.get("phase") == "Healthy"
-
-
-def ended(version: int) -> Callable[[dict[str, Any]], bool]:
-    """The rollout of a version is over."""
-    return lambda status: "rollout" not in status and outcome(status, version) is not None
-
-
-def outcome(status: dict[str, Any], version: int) -> str | None:
-    """How the last rollout of a version ended."""
-    return next((e["outcome"] for e in status.get("history", ()) if e["version"] == version), None)
-
-
-def stage(name: str) -> Callable[[dict[str, Any]], bool]:
-    """The rollout is in this stage."""
-    return lambda status: status.get("rollout", {}).get("stage") == name
-
-
-def live(weight: int) -> Callable[[dict[str, Any]], bool]:
-    """This weight is live."""
-    return lambda status: status.get("rollout", {}).get("weightLive") == weight
-
-
-def start(scene: Scene, **spec: Any) -> None:
-    """Version 101 serves, 102 is published."""
-    scene.publish(STABLE, NEXT)
-    scene.kube.apply(scene.manifest(STABLE, **spec))
-    scene.wait("the first version serving", healthy)
-
-
-def wait_for_answers(traffic: Traffic, count: int = 100) -> None:
-    """Users have been answered."""
-    while len(traffic.answers()) < count:
-        time.sleep(0.1)
-
-
-def failures(answers: list[Answer]) -> list[Answer]:
-    """Answers that were no right answers."""
-    return [answer for answer in answers if answer.error]
-
-
-def containers(scene: Scene) -> set[tuple[str, int]]:
-    """Stable pods with their restarts: the same before and after a promotion."""
-    return {
-        (pod["metadata"]["name"], pod["status"]["containerStatuses"][0]["restartCount"]) for pod in scene.pods("stable")
-    }
-
-
-def last_version(scene: Scene) -> int | None:
-    """Who answers now."""
-    with scene.traffic(rate=20) as traffic:
-        wait_for_answers(traffic, 10)
-    versions = {answer.version for answer in traffic.answers()}
-    assert len(versions) == 1, versions
-    return versions.pop()
+    from playground.scene import Scene
 
 
 def test_first_version_serves_over_rest_and_grpc(scene: Callable[[str], Scene]) -> None:
@@ -168,57 +106,6 @@ def test_missing_version_is_rejected_before_any_traffic(scene: Callable[[str], S
     assert status["rejected"]["reason"] == "CanaryNotReady"
     assert "/models/missing/199" in status["rejected"]["message"]
     assert last_version(here) == STABLE
-
-
-def test_prometheus_outage_holds_a_good_version(scene: Callable[[str], Scene]) -> None:
-    """Without Prometheus the weight stays, visibly; when it is back the rollout goes on to its promotion."""
-    here = scene("outage")
-    start(here)
-    with here.traffic() as traffic:
-        wait_for_answers(traffic)
-        here.kube.apply(here.manifest(NEXT))
-        here.wait("the first step", live(20))
-        control.ask(here.state, "stop", name="prometheus")
-        here.wait("a visible hold", lambda s: "holdSince" in s.get("rollout", {}))
-        held = here.status()
-        assert held["rollout"]["stage"] == "Progressing"
-        control.ask(here.state, "start", name="prometheus")
-        status = here.wait("the end", ended(NEXT), 150)
-    assert outcome(status, NEXT) == "Promoted", status
-    assert not failures(traffic.answers())
-
-
-@pytest.mark.parametrize("phase", ["Preparing", "Progressing", "Promoting", "Baking"])
-def test_operator_killed_in_each_phase_goes_on(scene: Callable[[str], Scene], phase: str) -> None:
-    """SIGKILL of the operator in a phase loses nothing: the same end, no second attempt, no failed request."""
-    here = scene(f"kill-{phase.lower()}")
-    start(here)
-    with here.traffic() as traffic:
-        wait_for_answers(traffic)
-        here.kube.apply(here.manifest(NEXT))
-        here.wait(phase, stage(phase))
-        control.ask(here.state, "kill", name="operator")
-        status = here.wait("the end", ended(NEXT), 150)
-    assert outcome(status, NEXT) == "Promoted", status
-    assert not failures(traffic.answers())
-    assert status["history"][0]["attempt"] == 2
-
-
-def test_operator_killed_while_rolling_back_finishes_it(scene: Callable[[str], Scene]) -> None:
-    """SIGKILL of the operator during a rollback: the weight stays 0 and the version ends up rejected."""
-    here = scene("kill-rollback")
-    strategy = {**here.manifest(NEXT)["spec"]["strategy"], "drainDuration": "4s"}
-    start(here, strategy=strategy)
-    here.misbehave({"versions": {str(NEXT): {"error_rate": 0.8, "error_code": "INTERNAL"}}})
-    with here.traffic() as traffic:
-        wait_for_answers(traffic)
-        here.kube.apply(here.manifest(NEXT, strategy=strategy))
-        here.wait("the rollback", stage("RollingBack"), 120)
-        assert here.weight() == 0
-        control.ask(here.state, "kill", name="operator")
-        status = here.wait("the end", ended(NEXT), 120)
-        assert here.weight() == 0
-    assert outcome(status, NEXT) == "RolledBack"
 
 
 def test_settled_object_is_not_written(scene: Callable[[str], Scene]) -> None:

@@ -1,0 +1,66 @@
+"""Prometheus goes away, the operator is killed: rollouts go on to the same end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from playground import control
+from tests.situations import NEXT, ended, failures, live, outcome, stage, start, wait_for_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playground.scene import Scene
+
+
+def test_prometheus_outage_holds_a_good_version(scene: Callable[[str], Scene]) -> None:
+    """Without Prometheus the weight stays, visibly; when it is back the rollout goes on to its promotion."""
+    here = scene("outage")
+    start(here)
+    with here.traffic() as traffic:
+        wait_for_answers(traffic)
+        here.kube.apply(here.manifest(NEXT))
+        here.wait("the first step", live(20))
+        control.ask(here.state, "stop", name="prometheus")
+        here.wait("a visible hold", lambda s: "holdSince" in s.get("rollout", {}))
+        held = here.status()
+        assert held["rollout"]["stage"] == "Progressing"
+        control.ask(here.state, "start", name="prometheus")
+        status = here.wait("the end", ended(NEXT), 150)
+    assert outcome(status, NEXT) == "Promoted", status
+    assert not failures(traffic.answers())
+
+
+@pytest.mark.parametrize("phase", ["Preparing", "Progressing", "Promoting", "Baking"])
+def test_operator_killed_in_each_phase_goes_on(scene: Callable[[str], Scene], phase: str) -> None:
+    """SIGKILL of the operator in a phase loses nothing: the same end, no second attempt, no failed request."""
+    here = scene(f"kill-{phase.lower()}")
+    start(here)
+    with here.traffic() as traffic:
+        wait_for_answers(traffic)
+        here.kube.apply(here.manifest(NEXT))
+        here.wait(phase, stage(phase))
+        control.ask(here.state, "kill", name="operator")
+        status = here.wait("the end", ended(NEXT), 150)
+    assert outcome(status, NEXT) == "Promoted", status
+    assert not failures(traffic.answers())
+    assert status["history"][0]["attempt"] == 2
+
+
+def test_operator_killed_while_rolling_back_finishes_it(scene: Callable[[str], Scene]) -> None:
+    """SIGKILL of the operator during a rollback: the weight stays 0 and the version ends up rejected."""
+    here = scene("kill-rollback")
+    strategy = {**here.manifest(NEXT)["spec"]["strategy"], "drainDuration": "4s"}
+    start(here, strategy=strategy)
+    here.misbehave({"versions": {str(NEXT): {"error_rate": 0.8, "error_code": "INTERNAL"}}})
+    with here.traffic() as traffic:
+        wait_for_answers(traffic)
+        here.kube.apply(here.manifest(NEXT, strategy=strategy))
+        here.wait("the rollback", stage("RollingBack"), 120)
+        assert here.weight() == 0
+        control.ask(here.state, "kill", name="operator")
+        status = here.wait("the end", ended(NEXT), 120)
+        assert here.weight() == 0
+    assert outcome(status, NEXT) == "RolledBack"
