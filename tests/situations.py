@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,3 +72,98 @@ def last_version(scene: Scene) -> int | None:
     versions = {answer.version for answer in traffic.answers()}
     assert len(versions) == 1, versions
     return versions.pop()
+
+
+PHASES = ("Preparing", "step 1", "step 2", "Promoting half way", "Baking", "RollingBack", "RolledBack")
+"""Every phase in which people change their minds; `reach` brings a rollout there."""
+
+_SLOW_LOAD = {"versions": {str(NEXT): {"load_seconds": 3}}}
+_SLOW_ANSWERS = {"versions": {str(NEXT): {"latency": 0.4}}}
+_FAULTS: dict[str, dict[str, Any]] = {
+    "Preparing": _SLOW_LOAD,
+    "Promoting half way": _SLOW_LOAD,
+    "RollingBack": _SLOW_ANSWERS,
+    "RolledBack": _SLOW_ANSWERS,
+}
+
+
+def quick(scene: Scene, version: int, replicas: int = 2, **strategy: Any) -> dict[str, Any]:
+    """A manifest with two steps of 2 s, a drain of 1 s, a bake of 2 s; answers over 0.2 s are bad, errors too."""
+    fields = scene.manifest(version)
+    fields["spec"]["serving"]["replicas"] = replicas
+    fields["spec"]["strategy"] = {
+        "steps": [{"weight": 20, "duration": "2s"}, {"weight": 50, "duration": "2s"}],
+        "canaryReadyDeadline": "60s",
+        "drainDuration": "1s",
+        "bake": {"duration": "2s"},
+        **strategy,
+    }
+    fields["spec"]["analysis"]["metrics"] = [
+        {"name": "errors", "kind": "ErrorRate", "window": "3s", "minRequests": 5, "limits": {"max": "0.2"}},
+        {
+            "name": "latency", "kind": "Latency", "quantile": "0.5", "window": "3s", "minRequests": 5,
+            "limits": {"max": "0.2"},
+        },
+    ]  # fmt: skip
+    return fields
+
+
+def reach(scene: Scene, phase: str, replicas: int = 2) -> None:
+    """Roll 102 out beside 101, and be back when it is in this phase; the phase then lasts for some seconds."""
+    scene.misbehave(_FAULTS.get(phase, {}))
+    longer: dict[str, dict[str, Any]] = {
+        "step 1": {"steps": [{"weight": 20, "duration": "5s"}, {"weight": 50, "duration": "2s"}]},
+        "step 2": {"steps": [{"weight": 20, "duration": "2s"}, {"weight": 50, "duration": "5s"}]},
+        "Baking": {"bake": {"duration": "6s"}},
+        "RollingBack": {"drainDuration": "5s"},
+    }
+    scene.kube.apply(quick(scene, NEXT, replicas, **longer.get(phase, {})))
+    reached = {
+        "step 1": live(20),
+        "step 2": live(50),
+        "Promoting half way": half_promoted,
+        "RolledBack": ended(NEXT),
+    }
+    scene.wait(phase, reached.get(phase, stage(phase)), 120)
+
+
+def half_promoted(status: dict[str, Any]) -> bool:
+    """Some stable pods have the new version, not all."""
+    progress = str(status.get("progress", "")).split()
+    return stage("Promoting")(status) and progress[:1] != ["0"]
+
+
+def history(status: dict[str, Any]) -> list[tuple[int, str]]:
+    """Version and outcome of every rollout that is over, the last one first."""
+    return [(entry["version"], entry["outcome"]) for entry in status.get("history", ())]
+
+
+def over_at(status: dict[str, Any], version: int) -> float:
+    """When the last rollout of a version was over, in seconds since the epoch."""
+    entry = next(entry for entry in status["history"] if entry["version"] == version)
+    return datetime.fromisoformat(entry["ended"]).timestamp()
+
+
+def versions_since(traffic: Traffic, moment: float) -> set[int | None]:
+    """Who answered requests that left after a moment."""
+    return {answer.version for answer in traffic.answers() if answer.start > moment}
+
+
+def settled(scene: Scene, **fields: Any) -> dict[str, Any]:
+    """Wait for Healthy and then for three seconds in which nothing is written; returns the status."""
+    scene.wait("Healthy", lambda s: healthy(s) and all(s.get(key) == value for key, value in fields.items()))
+    deadline = time.monotonic() + 60
+    before, now = _written(scene), _written(scene)
+    while True:
+        time.sleep(3)
+        before, now = now, _written(scene)
+        if before == now:
+            return scene.status()
+        assert time.monotonic() < deadline, f"still being written: {before} -> {now}"
+
+
+def _written(scene: Scene) -> list[str]:
+    """What changes when the operator writes: the object with its status, the route, the configurations."""
+    own = {"labelSelector": f"modelrollout.io/rollout={scene.name}"}
+    items = [scene.rollout(), *scene.kube.list("HTTPRoute", **own), *scene.kube.list("ConfigMap", **own)]
+    return [f"{item['metadata']['uid']}/{item['metadata']['resourceVersion']}" for item in items]
