@@ -27,6 +27,10 @@ from playground.model_server.metrics import Metrics
 from playground.model_server.states import StateMonitor
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import grpc.aio
+    from aiohttp import web
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 _FAILED = 255
@@ -79,9 +83,14 @@ async def _serve(flags: Flags) -> None:
     await core.reload(config, what="servable")
     manager.initial = False
     inference = Inference(core, metrics)
-    listening = await _listen(flags, core, inference, metrics, metrics_path)
-    await _follow_file(flags, timing, core)
-    del listening  # both servers stop when nothing refers to them any more
+
+    def listen() -> Awaitable[grpc.aio.Server]:
+        return _listen_grpc(flags, core, inference, metrics)
+
+    listening = await listen()
+    rest = await _listen_rest(flags, core, inference, metrics, metrics_path)
+    await asyncio.gather(_close_on_demand(listening, listen, core, timing), _follow_file(flags, timing, core))
+    del rest  # it stops when nothing refers to it any more
 
 
 async def _load_library() -> None:
@@ -99,34 +108,67 @@ def _config(flags: Flags) -> ModelServerConfig:
     return settings_files.single_model(flags.model_name, flags.model_base_path)
 
 
-async def _listen(
-    flags: Flags, core: ServerCore, inference: Inference, metrics: Metrics, metrics_path: str | None
-) -> list[object]:
-    from aiohttp import web  # noqa: PLC0415 - these take longer to import than TensorFlow to load a model
+def _address() -> str:
+    return os.environ.get("POD_IP") or "0.0.0.0"  # noqa: S104 - as the real server
 
+
+def _no_port(error: Exception) -> ServingError:
+    return ServingError(Code.UNKNOWN, f"Failed to start server on {_address()}: {error}")
+
+
+async def _close_on_demand(
+    listening: grpc.aio.Server, listen: Callable[[], Awaitable[grpc.aio.Server]], core: ServerCore, timing: Timing
+) -> None:
+    """Keep the gRPC port closed while a fault wants that."""
+    closed = False
+    while True:
+        await asyncio.sleep(timing.tick)
+        if core.faults.server.close_grpc == closed:
+            continue
+        closed = not closed
+        if closed:
+            await listening.stop(None)
+            log("W", "model_servers/server.cc", "playground fault: the gRPC port is closed")
+        else:
+            listening = await listen()
+
+
+async def _listen_grpc(flags: Flags, core: ServerCore, inference: Inference, metrics: Metrics) -> grpc.aio.Server:
+    # Imports in here take longer than TensorFlow takes to load a model.
     from playground.model_server.grpc_api import server  # noqa: PLC0415
-    from playground.model_server.rest_api import RestApi  # noqa: PLC0415
 
-    address = os.environ.get("POD_IP") or "0.0.0.0"  # noqa: S104 - as the real server
-    grpc_server = server(
+    listening = server(
         core, inference, metrics,
         packed=flags.enable_serialization_as_tensor_content, health=flags.enable_grpc_healthcheck_service,
     )  # fmt: skip
-    listening: list[object] = [grpc_server]
     try:
-        grpc_server.add_insecure_port(f"{address}:{flags.port}")
-        await grpc_server.start()
-        log("I", "model_servers/server.cc", f"Running gRPC ModelServer at {address}:{flags.port} ...")
-        if flags.rest_api_port:
-            rest = RestApi(core, inference, metrics, metrics_path, flags.rest_api_timeout_in_ms / 1000)
-            runner = web.ServerRunner(web.Server(rest.handle))
-            await runner.setup()
-            listening.append(runner)
-            await web.TCPSite(runner, address, flags.rest_api_port).start()
-            log("I", "model_servers/server.cc", f"Exporting HTTP/REST API at:{address}:{flags.rest_api_port} ...")
+        listening.add_insecure_port(f"{_address()}:{flags.port}")
+        await listening.start()
     except (OSError, RuntimeError) as error:
-        raise ServingError(Code.UNKNOWN, f"Failed to start server on {address}: {error}") from error
+        raise _no_port(error) from error
+    log("I", "model_servers/server.cc", f"Running gRPC ModelServer at {_address()}:{flags.port} ...")
     return listening
+
+
+async def _listen_rest(
+    flags: Flags, core: ServerCore, inference: Inference, metrics: Metrics, metrics_path: str | None
+) -> web.ServerRunner | None:
+    """Answer over REST, for as long as the result is referred to; None without a port for it."""
+    from aiohttp import web  # noqa: PLC0415 - as above
+
+    from playground.model_server.rest_api import RestApi  # noqa: PLC0415
+
+    if not flags.rest_api_port:
+        return None
+    rest = RestApi(core, inference, metrics, metrics_path, flags.rest_api_timeout_in_ms / 1000)
+    runner = web.ServerRunner(web.Server(rest.handle))
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, _address(), flags.rest_api_port).start()
+    except OSError as error:
+        raise _no_port(error) from error
+    log("I", "model_servers/server.cc", f"Exporting HTTP/REST API at:{_address()}:{flags.rest_api_port} ...")
+    return runner
 
 
 async def _follow_file(flags: Flags, timing: Timing, core: ServerCore) -> None:

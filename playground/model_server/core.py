@@ -69,12 +69,21 @@ class ServerCore:
 
     async def _reload(self, config: ModelServerConfig, what: str) -> None:
         async with self._lock:
-            if self.faults.server.hang_reload:
-                await asyncio.Event().wait()
-            if self.faults.server.ignore_reload:
-                log("W", "model_service_impl.cc", "playground fault: reload ignored")
-                return
-            await self._apply(config, what)
+            if not await self._ignored():
+                await self._apply(config, what)
+
+    async def _ignored(self) -> bool:
+        """Do what the faults say; True when the reload is to be answered as if it had been applied."""
+        faults = self.faults.server
+        if faults.hang_reload:
+            log("W", "model_service_impl.cc", "playground fault: reload hangs")
+            await asyncio.Event().wait()
+        await asyncio.sleep(faults.reload_seconds)
+        if faults.refuse_reload:
+            raise ServingError(Code.INTERNAL, faults.refuse_reload)
+        if faults.ignore_reload:
+            log("W", "model_service_impl.cc", "playground fault: reload ignored")
+        return faults.ignore_reload
 
     async def _apply(self, config: ModelServerConfig, what: str) -> None:
         if self._config is not None and _is_list(self._config) and not _is_list(config):

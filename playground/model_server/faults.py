@@ -3,8 +3,13 @@
 The file is named by PLAYGROUND_FAULTS; without that variable it is `faults.json` in each model's base path. All keys
 are optional; a file that does not parse is reported in the log and the one before stays in force:
 
-    {"server": {"ignore_reload": false,    # reloads answer OK and change nothing
-                "hang_reload": false},     # reloads never answer
+    {"server": {"pods": "",                # only servers in pods whose names begin so (default: all)
+                "ignore_reload": false,    # reloads answer OK and change nothing
+                "hang_reload": false,      # reloads never answer: the server is wedged until it is restarted
+                "refuse_reload": "text",   # reloads fail, INTERNAL with this text, and change nothing
+                "reload_seconds": 15,      # reloads take that much longer
+                "close_grpc": false,       # nobody listens on the gRPC port; open again when this is false again
+                "unready": false},         # GETs of a model over REST, readiness probes too, fail with 503
      "memory_limit": 10,                   # units that all versions of one model may take together
      "versions": {"102": {
         "error_rate": 0.1,                 # share of requests that fail ...
@@ -55,8 +60,13 @@ class VersionFaults:
 class ServerFaults:
     """What the server as a whole does wrong."""
 
+    pods: str = ""
     ignore_reload: bool = False
     hang_reload: bool = False
+    refuse_reload: str = ""
+    reload_seconds: float = 0.0
+    close_grpc: bool = False
+    unready: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class FaultFile:
 
 
 HEALTHY = VersionFaults()
+_SOUND = ServerFaults()
 _NONE = FaultFile()
 
 
@@ -132,11 +143,10 @@ class Faults:
 
     @property
     def server(self) -> ServerFaults:
-        """The server's own faults, from any of the files."""
-        contents = [watched.content.server for watched in self._watched()]
-        return ServerFaults(
-            any(content.ignore_reload for content in contents), any(content.hang_reload for content in contents)
-        )
+        """The server's own faults: of the first file that has some for this pod."""
+        pod = os.environ.get("HOSTNAME", "")
+        found = (watched.content.server for watched in self._watched())
+        return next((faults for faults in found if faults != _SOUND and pod.startswith(faults.pods)), _SOUND)
 
     def of(self, name: str, version: int) -> VersionFaults:
         """The faults of one version."""

@@ -84,6 +84,8 @@ class RestApi:
                 raise ServingError(Code.INVALID_ARGUMENT, "Missing model name in request.")
             if found := _GET.fullmatch(path):
                 call.model = unquote(found["name"])
+                if self._core.faults.server.unready:
+                    raise ServingError(Code.UNAVAILABLE, "playground fault: unready")
                 return self._metadata(_spec(found)) if found["metadata"] else self._status(_spec(found))
         raise ServingError(Code.INVALID_ARGUMENT, f"Malformed request: {request.method} {path}")
 

@@ -162,6 +162,44 @@ def test_reloads_that_do_nothing_or_never_end(served: Subject) -> None:
     assert _code(lambda: served.reload(served.model("m", 1), 0.3)) == "DEADLINE_EXCEEDED"
 
 
+def test_reloads_that_are_refused_or_late(served: Subject) -> None:
+    """A reload can be refused, changing nothing, or take effect after its caller has given up."""
+    _misbehave(served, {"server": {"refuse_reload": "not today"}})
+    _until(lambda: (served.here.parent / "log").read_text().count("are in force") == 1)
+    assert _code(lambda: served.reload(served.model("m", 1, 2))) == "INTERNAL"
+    assert set(served.states("m")) == {1}
+    _misbehave(served, {"server": {"reload_seconds": 1}})
+    _until(lambda: (served.here.parent / "log").read_text().count("are in force") == 2)
+    assert _code(lambda: served.reload(served.model("m", 1, 2), 0.3)) == "DEADLINE_EXCEEDED"
+    served.wait("m", 2, State.AVAILABLE)
+
+
+def test_a_closed_grpc_port_opens_again(served: Subject) -> None:
+    """The gRPC port can be closed while REST goes on; both answer again when the fault is gone."""
+    _misbehave(served, {"server": {"close_grpc": True}})
+    _until(lambda: _code(lambda: served.predict("m", 1.0)) == "UNAVAILABLE")
+    assert served.rest("/v1/models/m:predict", {"instances": [1.0]})[0] == 200
+    (served.here / "m" / "faults.json").unlink()
+    _until(lambda: _code(lambda: served.predict("m", 1.0)) == "OK")
+
+
+def test_an_unready_server_still_predicts(served: Subject) -> None:
+    """What readiness probes ask fails over REST, predictions do not, nor does the same question over gRPC."""
+    _misbehave(served, {"server": {"unready": True}})
+    _until(lambda: served.rest("/v1/models/m/metadata")[0] == 503)
+    assert served.rest("/v1/models/m:predict", {"instances": [1.0]})[0] == 200
+    assert served.metadata("m").model_spec.version.value == 1
+
+
+def test_server_faults_of_chosen_pods(tmp_path: Path) -> None:
+    """Faults of servers may name pods by how they begin; a server elsewhere is sound."""
+    make_version(tmp_path / "models" / "m", 1)
+    with stand_in(tmp_path, config=_config(tmp_path, 1), HOSTNAME="m-stable-7f-x2") as subject:
+        for pods, status in (("m-canary", 200), ("m-stable", 503)):
+            _misbehave(subject, {"server": {"unready": True, "pods": pods}})
+            _until(lambda: subject.rest("/v1/models/m/metadata")[0] == status)  # noqa: B023 - called at once
+
+
 def test_a_crash_on_the_nth_request(tmp_path: Path) -> None:
     """The process ends with the given status at the n-th request of the version."""
     make_version(tmp_path / "models" / "m", 1)
