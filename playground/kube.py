@@ -70,8 +70,9 @@ class Kube:
                 yield json.loads(line)["object"]
 
     def apply(self, manifest: Object, namespace: str = "default") -> Object:
-        """Server-side apply, as kubectl does it. Raises RefusedError."""
-        path = self._path(manifest["kind"], namespace, manifest["metadata"]["name"])
+        """Server-side apply, as kubectl does it; a namespace in the manifest wins. Raises RefusedError."""
+        metadata = manifest["metadata"]
+        path = self._path(manifest["kind"], metadata.get("namespace", namespace), metadata["name"])
         parameters = {"fieldManager": "kubectl", "force": "true", "fieldValidation": "Strict"}
         headers = {"Content-Type": "application/apply-patch+yaml"}
         data = yaml.safe_dump(manifest)

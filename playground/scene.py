@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from playground.state import State
 
 _POLL_SECONDS = 0.1
+_GATEWAY = {"name": "inference", "namespace": "default"}
 
 
 class NeverHappenedError(AssertionError):
@@ -47,6 +48,7 @@ class Scene:
 
     state: State
     name: str
+    namespace: str = "default"
     kube: Kube = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +80,7 @@ class Scene:
 
     def rollout(self) -> Object:
         """The object as it stands."""
-        found = self.kube.get("ModelRollout", self.name)
+        found = self.kube.get("ModelRollout", self.name, self.namespace)
         assert found is not None, f"{self.name} is gone"
         return found
 
@@ -100,7 +102,7 @@ class Scene:
 
     def weight(self) -> int | None:
         """The canary's share in the route, None when there is no route."""
-        route = self.kube.get("HTTPRoute", self.name)
+        route = self.kube.get("HTTPRoute", self.name, self.namespace)
         if route is None:
             return None
         backends = route["spec"]["rules"][0]["backendRefs"]
@@ -108,7 +110,8 @@ class Scene:
 
     def pods(self, track: str) -> list[Object]:
         """The pods of one track."""
-        return self.kube.list("Pod", labelSelector=f"modelrollout.io/rollout={self.name},modelrollout.io/track={track}")
+        selector = f"modelrollout.io/rollout={self.name},modelrollout.io/track={track}"
+        return self.kube.list("Pod", self.namespace, labelSelector=selector)
 
     @contextmanager
     def traffic(self, rate: float = 60) -> Iterator[Traffic]:
@@ -138,7 +141,7 @@ class Scene:
                 "storage": {"hostPath": {"path": "/models", "type": "Directory"}},
                 "pod": {"terminationGracePeriod": "1s"},
             },
-            "traffic": {"gatewayAPI": {"parentRefs": [{"name": "inference"}], "hostnames": [self.host]}},
+            "traffic": {"gatewayAPI": {"parentRefs": [_GATEWAY], "hostnames": [self.host]}},
             "strategy": {
                 "steps": [{"weight": 20, "duration": "4s"}, {"weight": 50, "duration": "4s"}],
                 "canaryReadyDeadline": "60s",
@@ -159,6 +162,6 @@ class Scene:
         return {
             "apiVersion": "modelrollout.io/v1alpha1",
             "kind": "ModelRollout",
-            "metadata": {"name": self.name},
+            "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": {**fields, **spec},
         }
