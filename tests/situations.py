@@ -127,6 +127,20 @@ def reach(scene: Scene, phase: str, replicas: int = 2) -> None:
     scene.wait(phase, reached.get(phase, stage(phase)), 120)
 
 
+def scale(scene: Scene, replicas: int) -> None:
+    """Set the replicas through the scale subresource, as a HorizontalPodAutoscaler does."""
+    url = f"{scene.kube.url}/apis/modelrollout.io/v1alpha1/namespaces/default/modelrollouts/{scene.name}/scale"
+    patch = {"spec": {"replicas": replicas}}
+    headers = {"Content-Type": "application/merge-patch+json"}
+    scene.kube.session.patch(url, json=patch, headers=headers, timeout=10).raise_for_status()
+
+
+def serving(scene: Scene) -> list[str]:
+    """Names of the stable pods that are there to stay."""
+    pods = (pod["metadata"] for pod in scene.pods("stable"))
+    return sorted(pod["name"] for pod in pods if "deletionTimestamp" not in pod)
+
+
 def half_promoted(status: dict[str, Any]) -> bool:
     """Some stable pods have the new version, not all."""
     progress = str(status.get("progress", "")).split()
@@ -149,9 +163,9 @@ def versions_since(traffic: Traffic, moment: float) -> set[int | None]:
     return {answer.version for answer in traffic.answers() if answer.start > moment}
 
 
-def settled(scene: Scene, **fields: Any) -> dict[str, Any]:
-    """Wait for Healthy and then for three seconds in which nothing is written; returns the status."""
-    scene.wait("Healthy", lambda s: healthy(s) and all(s.get(key) == value for key, value in fields.items()))
+def settled(scene: Scene, phase: str = "Healthy") -> dict[str, Any]:
+    """Wait for a phase without a rollout, then for three seconds in which nothing is written; returns the status."""
+    scene.wait(phase, lambda s: s.get("phase") == phase and "rollout" not in s)
     deadline = time.monotonic() + 60
     before, now = _written(scene), _written(scene)
     while True:
