@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from playground.scene import Scene
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from playground.load import Answer
-    from playground.scene import Scene, Traffic
+    from playground.scene import Traffic
 
 STABLE, NEXT = 101, 102
 
@@ -181,3 +187,45 @@ def _written(scene: Scene) -> list[str]:
     own = {"labelSelector": f"modelrollout.io/rollout={scene.name}"}
     items = [scene.rollout(), *scene.kube.list("HTTPRoute", **own), *scene.kube.list("ConfigMap", **own)]
     return [f"{item['metadata']['uid']}/{item['metadata']['resourceVersion']}" for item in items]
+
+
+def model_server(pod: dict[str, Any]) -> int:
+    """The process id of a pod's model server, as this machine sees it."""
+    name = f"HOSTNAME={pod['metadata']['name']}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if name in (folder / "environ").read_bytes().split(b"\0"):
+                return int(folder.name)
+        except (FileNotFoundError, PermissionError, ProcessLookupError):  # it ended, or is somebody else's
+            continue
+    raise AssertionError(f"{pod['metadata']['name']} has no process")
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """The pod is an endpoint of its Service."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+@contextmanager
+def weights(scene: Scene) -> Iterator[list[int]]:
+    """The canary's shares in the route from now on until the block ends, each change once, the first one included."""
+    seen: list[int] = []
+    over = threading.Event()
+
+    def look() -> None:
+        own = Scene(scene.state, scene.name)
+        while not over.is_set():
+            weight = own.weight()
+            if weight is not None and seen[-1:] != [weight]:
+                seen.append(weight)
+            over.wait(0.05)
+        own.kube.session.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        looking = threads.submit(look)
+        try:
+            yield seen
+        finally:
+            over.set()
+            looking.result()
