@@ -1,0 +1,146 @@
+"""Many rollouts at once, with stand-in pods (benchmarks/stub_pods.py): two cores carry no 60 model servers.
+
+Used by `abort` (all go bad in one moment) and `footprint` (hundreds that only have to be looked after).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.lab import RELAY, Lab
+from benchmarks.timeline import Abort, Limits, first_over_limits, zeros
+from playground import control
+from playground.components import NODE_AGENT
+from playground.scene import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playground.kube import Kube
+
+PREFIX = "crowd-"
+STABLE, BAD = 101, 102
+_LIMITS = Limits(share=0.01, window=2.0, requests=10)
+_PATIENCE = 300.0
+_TEMPLATE = "crowd-template"
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """So many rollouts. `bad` is the file that makes all canaries go bad, `ready` the notes of the pods."""
+
+    found: Lab
+    kube: Kube
+    names: tuple[str, ...]
+    bad: Path
+    ready: Path
+
+    def apply(self, version: int) -> None:
+        """Wish for a version everywhere."""
+        for name in self.names:
+            self.kube.apply(_manifest(self.found, name, version))
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """The status of every rollout."""
+        items = self.kube.list("ModelRollout")
+        return [item.get("status", {}) for item in items if item["metadata"]["name"].startswith(PREFIX)]
+
+    def wait_healthy(self) -> None:
+        """All serve the first version."""
+        self.found.wait_for("all healthy", lambda: self._all(lambda s: s.get("phase") == "Healthy"), _PATIENCE)
+
+    def wait_live(self, weight: int) -> None:
+        """The weight is live everywhere."""
+        live = self._live
+        self.found.wait_for(f"weight {weight} live everywhere", lambda: self._all(lambda s: live(s) == weight), 300)
+
+    def _all(self, condition: Any) -> bool:
+        time.sleep(0.5)  # a list of hundreds is no light question
+        found = self.statuses()
+        return len(found) == len(self.names) and all(map(condition, found))
+
+    @staticmethod
+    def _live(status: dict[str, Any]) -> int | None:
+        weight: int | None = status.get("rollout", {}).get("weightLive")
+        return weight
+
+
+@contextmanager
+def gathered(found: Lab, count: int) -> Iterator[Crowd]:
+    """Names for a crowd, and its pods played, for the block; then everything of it is gone."""
+    kube = found.kube
+    names = tuple(f"{PREFIX}{number:03}" for number in range(count))
+    crowd = Crowd(found, kube, names, found.folder / "all-go-bad", found.folder / "ready.ndjson")
+    crowd.bad.unlink(missing_ok=True)
+    control.ask(found.state, "stop", name=NODE_AGENT)
+    words = (
+        "-m", "benchmarks.stub_pods", "--prefix", PREFIX, "--bad", str(crowd.bad), "--events", str(crowd.ready),
+    )  # fmt: skip
+    try:
+        with found.process(*words):
+            found.wait_for("stand-in pods", crowd.ready.exists)
+            yield crowd
+            for name in names:
+                kube.delete("ModelRollout", name)
+            found.wait_for("the end of all pods", lambda: not _pods(kube), _PATIENCE)
+    finally:
+        control.ask(found.state, "start", name=NODE_AGENT)
+
+
+def _pods(kube: Kube) -> int:
+    time.sleep(0.5)
+    pods = kube.list("Pod", labelSelector="app.kubernetes.io/managed-by=modelrollout")
+    return sum(1 for pod in pods if pod["metadata"]["name"].startswith(PREFIX))
+
+
+def _manifest(found: Lab, name: str, version: int) -> dict[str, Any]:
+    scene = Scene(found.state, _TEMPLATE)
+    metric = {
+        "name": "error-rate", "kind": "ErrorRate", "test": "Limits", "window": "2s", "minRequests": _LIMITS.requests,
+        "failures": 1, "limits": {"max": str(_LIMITS.share)},
+    }  # fmt: skip
+    analysis = {
+        "prometheus": {"address": f"http://{RELAY}", "timeout": "2s"}, "interval": "1s", "metrics": [metric],
+    }  # fmt: skip
+    strategy = {
+        "steps": [{"weight": 50, "duration": "10m"}], "canaryReadyDeadline": "5m", "drainDuration": "1s",
+        "bake": {"duration": "4s"},
+    }  # fmt: skip
+    made = scene.manifest(version, strategy=strategy, analysis=analysis)
+    made["spec"]["serving"]["replicas"] = 1
+    renamed: dict[str, Any] = json.loads(json.dumps(made).replace(_TEMPLATE, name))
+    return renamed
+
+
+def go_bad_at_once(found: Lab, count: int) -> list[dict[str, Any]]:
+    """So many rollouts at weight 50 go bad in one moment; a run for each."""
+    with gathered(found, count) as crowd:
+        crowd.apply(STABLE)
+        crowd.wait_healthy()
+        crowd.apply(BAD)
+        crowd.wait_live(50)
+        time.sleep(5)  # the window is full of good answers
+        flipped = time.time()
+        crowd.bad.write_text(str(flipped))
+        found.wait_for("weight 0 everywhere", lambda: zeros(found.events(flipped)) >= set(crowd.names), 60)
+        time.sleep(2)
+        return [_figures(crowd, name, flipped) for name in crowd.names]
+
+
+def _figures(crowd: Crowd, name: str, flipped: float) -> dict[str, Any]:
+    """Of one rollout among many. There are no users, so it begins with the moment of going bad."""
+    found = crowd.found
+    own = [e for e in found.events(flipped) if e.name == name or (e.what == "answer" and f"{name}-canary-" in e.name)]
+    seen = Abort(flipped, own, found.route_writes(name, flipped), found.scrapes(name, 60))
+    over = first_over_limits(seen.scrapes, _LIMITS, flipped)
+    return {
+        "rollout": name,
+        "answeredToZero": round(seen.weight_zero - seen.query_answered, 4),
+        "scrapeToZero": round(seen.weight_zero - over, 4),
+        "flipToZero": round(seen.weight_zero - flipped, 4),
+    }

@@ -1,0 +1,70 @@
+"""`python -m benchmarks.inside COMMAND`: small acts on the box's processes, done in there. Called by benchmarks/lab.py.
+
+signal POD NUMBER    send a signal to a pod's model server
+usage                print what the operator's process uses, as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SERVER = "playground.model_server"
+_OPERATOR = "modelrollout"
+
+
+def main(arguments: list[str]) -> int:
+    """Obey; 1 when no such process runs."""
+    match arguments:
+        case ["signal", pod, number]:
+            found = [pid for pid in _running(_SERVER) if _environment(pid).get("HOSTNAME") == pod]
+            for pid in found:
+                os.kill(pid, int(number))
+            return int(not found)
+        case ["usage"]:
+            usage = [_usage(pid) for pid in _running(_OPERATOR)]
+            print(json.dumps(usage[0] if usage else None))
+            return int(not usage)
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
+
+def _running(module: str) -> Iterator[int]:
+    """Processes of `python -m MODULE`."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_text().split("\0")
+        except OSError:
+            continue  # it has just ended
+        if words[1:3] == ["-m", module]:
+            yield int(folder.name)
+
+
+def _environment(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+def _usage(pid: int) -> dict[str, float]:
+    """Resident memory now and at its highest in MiB, and seconds of CPU since the start."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    sizes = {name: text.split() for name, _, text in (line.partition(":") for line in lines)}
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    seconds = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+    return {
+        "pid": pid,
+        "residentMiB": int(sizes["VmRSS"][0]) / 1024,
+        "highestMiB": int(sizes["VmHWM"][0]) / 1024,
+        "cpuSeconds": seconds,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

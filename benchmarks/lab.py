@@ -1,0 +1,252 @@
+"""A playground to measure in, with the observer at work, seen from the host. Used by every benchmark."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from benchmarks.timeline import Event, Scrape
+from playground import box, lifecycle
+from playground.box import API_ADDRESS
+from playground.kube import Kube
+from playground.paths import REPOSITORY
+from playground.scene import Scene, Traffic
+from playground.state import State
+from playground.supervisor import environment
+from playground.toolchain.progress import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from playground.kube import Object
+
+RELAY = f"{API_ADDRESS}:9191"
+"""Where the operator finds Prometheus: the observer, which passes its queries on."""
+_PATIENCE = 120.0
+_REQUESTS = ":tensorflow:serving:request_count"
+_GOOD = ":tensorflow:serving:request_latency_count"
+_GO_MODULES = (
+    ("Envoy Gateway", "envoy-gateway", r"github\.com/envoyproxy/gateway v(\d+)\.(\d+)\.(\d+)"),
+    ("Prometheus", "prometheus", r"github\.com/prometheus/prometheus v0\.(\d)(\d\d)\.(\d+)"),
+)
+
+
+class NeverError(Exception):
+    """What was waited for did not come about."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A playground that is up, and the observer's notes."""
+
+    state: State
+    folder: Path
+
+    @property
+    def kube(self) -> Kube:
+        """The API server, by a connection of its own."""
+        return Kube.connect(self.state.host_kubeconfig)
+
+    @property
+    def events_file(self) -> Path:
+        """The observer's notes."""
+        return self.folder / "events.ndjson"
+
+    @property
+    def gone(self) -> Path:
+        """The file that makes Prometheus go after a verdict."""
+        return self.folder / "prometheus-goes"
+
+    def events(self, since: float = 0) -> list[Event]:
+        """The notes from a moment on."""
+        lines = self.events_file.read_text().splitlines(keepends=True)
+        found = (Event.of(json.loads(line)) for line in lines if line.endswith("\n"))
+        return [event for event in found if event.at >= since]
+
+    def wait_for(self, what: str, condition: Callable[[], Any], seconds: float = _PATIENCE) -> Any:
+        """Poll until the condition holds; returns what it gave. Raises NeverError."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            if time.monotonic() > deadline:
+                raise NeverError(f"{what}: not within {seconds:g} s")
+            time.sleep(0.05)
+        return found
+
+    def log(self, since: float) -> list[dict[str, Any]]:
+        """The operator's log lines from a moment on, their `timestamp` as seconds since the epoch."""
+        found = []
+        for line in self.state.log("operator").read_text().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                entry["timestamp"] = datetime.fromisoformat(entry["timestamp"]).timestamp()
+                if entry["timestamp"] >= since:
+                    found.append(entry)
+        return found
+
+    def route_writes(self, name: str, since: float) -> list[float]:
+        """When the operator sent this rollout's route."""
+        wanted = {"event": "apply", "kind": "HTTPRoute", "name": name}
+        return [line["timestamp"] for line in self.log(since) if wanted.items() <= line.items()]
+
+    def scrapes(self, rollout: str, seconds: int) -> list[Scrape]:
+        """What Prometheus read of the canary's pods in the last seconds, with the times of the scrapes."""
+        selector = f'model_name="{rollout}",pod=~"{rollout}-canary-.*"'
+        bad = self._samples(f'{_REQUESTS}{{{selector},status!="OK"}}[{seconds}s]')
+        good = self._samples(f'{_GOOD}{{{selector},API!=""}}[{seconds}s]')
+        keys = sorted(bad.keys() | good.keys())
+        return [Scrape(*key, bad.get(key, 0.0), bad.get(key, 0.0) + good.get(key, 0.0)) for key in keys]
+
+    def _samples(self, query: str) -> dict[tuple[float, str], float]:
+        """Raw samples by time and pod, summed over the series of a pod."""
+        url = f"{self.state.read_info()['prometheus']}/api/v1/query"
+        answer = requests.get(url, params={"query": query}, timeout=10).json()
+        sums: dict[tuple[float, str], float] = {}
+        for item in answer["data"]["result"]:
+            for at, value in item["values"]:
+                key = (float(at), item["metric"]["pod"])
+                sums[key] = sums.get(key, 0.0) + float(value)
+        return sums
+
+    def inside(self, *words: str) -> str:
+        """Run benchmarks.inside in the box; returns what it prints."""
+        argv = box.enter(self.state, [sys.executable, "-m", "benchmarks.inside", *words])
+        done = subprocess.run(argv, env=self._env(), capture_output=True, text=True, check=True)
+        return done.stdout
+
+    @contextmanager
+    def process(self, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A Python program in the box for as long as the block lasts; SIGTERM ends it."""
+        command = box.enter(self.state, [sys.executable, *argv])
+        with (self.folder / "programs.log").open("ab") as log:
+            process = subprocess.Popen(command, env=self._env(), stdin=subprocess.PIPE, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            self._end(process)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """End the program and the nsenter that holds it: the signal goes to the program, its child."""
+        assert process.stdin is not None
+        process.stdin.close()
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), 15)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _env(self) -> dict[str, str]:
+        return environment(self.state, lifecycle.binaries())
+
+    def describe(self) -> dict[str, Any]:
+        """What figures depend on: cores, versions, and how long one write takes here, in milliseconds."""
+        kubernetes = self.kube.session.get(f"{self.kube.url}/version", timeout=10).json()["gitVersion"]
+        versions = {"Python": platform.python_version(), "Kubernetes": kubernetes.removeprefix("v"), **_modules()}
+        return {"cores": os.cpu_count(), "versions": versions, "apiWriteMs": self._write_milliseconds()}
+
+    def _write_milliseconds(self) -> float:
+        """Median of 20 writes of a ConfigMap, one after the other: the yardstick for machines that differ."""
+        kube, spans = self.kube, []
+        for number in range(20):
+            manifest: Object = {
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "yardstick"},
+                "data": {"number": str(number)},
+            }  # fmt: skip
+            begin = time.perf_counter()
+            kube.apply(manifest)
+            spans.append(1000 * (time.perf_counter() - begin))
+        kube.delete("ConfigMap", "yardstick")
+        return round(median(spans), 2)
+
+
+def _modules() -> dict[str, str]:
+    """Versions of what is built from Go modules; Prometheus 3.15.0 is module v0.315.0."""
+    found = {}
+    for name, folder, pattern in _GO_MODULES:
+        text = (REPOSITORY / "playground" / "go" / folder / "go.mod").read_text()
+        if match := re.search(pattern, text):
+            found[name] = ".".join(str(int(part)) for part in match.groups())
+    return found
+
+
+@contextmanager
+def lab(directory: Path | None) -> Iterator[Lab]:
+    """A playground of its own for the block, or the one in `directory`, which stays up; observed either way."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
+        state = State((directory or Path(scratch, "playground")).resolve())
+        say("bringing a playground up" if directory is None else f"using {state.dir}")
+        lifecycle.up(state, operator=True)
+        found = Lab(state, Path(scratch))
+        try:
+            with _observed(found):
+                yield found
+        finally:
+            if directory is None:
+                lifecycle.down(state)
+
+
+@contextmanager
+def _observed(found: Lab) -> Iterator[None]:
+    words = (
+        "-m", "benchmarks.observer", "--listen", RELAY, "--prometheus", f"http://{API_ADDRESS}:9090",
+        "--gone", str(found.gone), "--events", str(found.events_file),
+    )  # fmt: skip
+    with found.process(*words):
+        ready = "the observer at work"
+        found.wait_for(ready, lambda: found.events_file.exists() and any(e.what == "ready" for e in found.events()))
+        yield
+
+
+@contextmanager
+def rollout(found: Lab, name: str) -> Iterator[Scene]:
+    """A scene whose rollout is gone after the block."""
+    scene = Scene(found.state, name)
+    try:
+        yield scene
+    finally:
+        scene.kube.delete("ModelRollout", name)
+        scene.kube.session.close()
+
+
+@contextmanager
+def callers(found: Lab, model: str, addresses: Sequence[str], rate: float) -> Iterator[list[Traffic]]:
+    """Users who ask each of these model servers by gRPC, past the gateway, so that it shows who answers in which."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for number, address in enumerate(addresses):
+            records = found.folder / f"direct-{model}-{number}-{time.monotonic_ns()}.ndjson"
+            stack.enter_context(
+                found.process(
+                    "-m",
+                    "playground.load",
+                    "--attached",
+                    "--model",
+                    model,
+                    "--grpc",
+                    address,
+                    "--rate",
+                    str(rate),
+                    "--records",
+                    str(records),
+                    "--report",
+                    "/dev/null",
+                )
+            )
+            made.append(Traffic(records))
+        yield made
