@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelrollout.core.analysis import Analysed, Measurement, MetricState, Verdict
+from modelrollout.core.model_config import stable_target
 from modelrollout.core.names import Track
 from modelrollout.core.readings import comparison
 from modelrollout.core.revisions import Revision, revision_of
@@ -15,6 +16,7 @@ from modelrollout.core.snapshot import (
     Child,
     LoadState,
     Pod,
+    ReloadCall,
     Route,
     RouteParent,
     Server,
@@ -83,6 +85,13 @@ def pod(name: str, track: Track, said: ServerReport | None, **fields: Any) -> Po
 def stable_pods(*reports: ServerReport | None) -> tuple[Pod, ...]:
     """Stable pods a, b, ... with these reports."""
     return tuple(pod(f"stable-{'abcd'[n]}", Track.STABLE, said) for n, said in enumerate(reports))
+
+
+def told(pod: Pod, *versions: int, stable: int, ago: timedelta = timedelta(seconds=5)) -> Pod:
+    """The pod after a reload call for these versions that was answered so long ago."""
+    target = stable_target("recsys", "/models/recsys", set(versions), stable)
+    call = ReloadCall(target, NOW - ago, NOW - ago)
+    return replace(pod, server=replace(pod.server, reload=call))
 
 
 def canary_pod(said: ServerReport | None = None, **fields: Any) -> Pod:

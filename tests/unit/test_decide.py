@@ -26,6 +26,7 @@ from tests.builders import (
     route,
     snapshot,
     stable_pods,
+    told,
     version,
 )
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 END = End(Outcome.ROLLED_BACK, "AnalysisFailed", "bad")
 LONG = timedelta(minutes=5)
 BOTH = report(OLD, NEW, stable=NEW)
+CANNOT_LOAD = stable_pods(report(OLD, failed=NEW))[0]
 
 
 def stage_of(decision: Decision) -> Stage | None:
@@ -70,9 +72,7 @@ ROWS = [
         Row(snapshot(status=Status(stable=version(OLD), rejected=Rejected(version(NEW), "r", "m"))), None),
         id="a rejected revision is not tried again while spec keeps it",
     ),
-    pytest.param(
-        Row(snapshot(spec=raw_spec(100)), None, stalled="VersionLower"), id="a lower version is stalled, not started"
-    ),
+    pytest.param(Row(snapshot(spec=raw_spec(100)), Stage.PREPARING), id="a lower version takes the steps as any other"),
     pytest.param(
         Row(snapshot(status=Status()), Stage.INITIALIZING), id="the first version ever is initialised without steps"
     ),
@@ -243,7 +243,7 @@ ROWS = [
         Row(
             snapshot(
                 rollout(Stage.PROMOTING, step=2),
-                pods=(*stable_pods(report(OLD, failed=NEW), report(OLD)), canary_pod()),
+                pods=(told(CANNOT_LOAD, OLD, NEW, stable=OLD), canary_pod()),
             ),
             Stage.ROLLING_BACK,
             "PromotionLoadFailed",

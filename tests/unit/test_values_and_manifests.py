@@ -14,13 +14,14 @@ from modelrollout.core.model_config import render, stable_target
 from modelrollout.core.names import Track
 from modelrollout.core.revisions import revision_of
 from modelrollout.core.route import canary_weight, http_route, parents
-from modelrollout.core.spec import InvalidSpec, Traffic, parse_spec
+from modelrollout.core.spec import InvalidSpec, Method, Traffic, parse_spec
 from modelrollout.core.status import (
     Baseline,
     Condition,
     End,
     HistoryEntry,
     Judged,
+    LastRequest,
     Outcome,
     Rejected,
     Rollout,
@@ -108,7 +109,7 @@ def test_model_config_is_what_the_server_parses() -> None:
 def test_pod_template_does_not_name_the_version() -> None:
     """Promotion by reload must not change the template, or pods would restart."""
     old, new = (
-        deployment(OWNER, Track.STABLE, revision_of(raw_spec(version)), 2, "recsys")["spec"]["template"]
+        deployment(OWNER, Track.STABLE, revision_of(raw_spec(version)), 0, 2, "recsys")["spec"]["template"]
         for version in (101, 102)
     )
     assert old == new
@@ -117,7 +118,7 @@ def test_pod_template_does_not_name_the_version() -> None:
 def test_gpu_is_asked_for_and_tolerated() -> None:
     """Limit and request alike, and a toleration for nodes tainted with the resource's name."""
     serving = {**raw_spec()["serving"], "gpu": {"resource": "nvidia.com/gpu", "count": 2}}
-    made = deployment(OWNER, Track.CANARY, revision_of(raw_spec(serving=serving)), 1, "recsys")
+    made = deployment(OWNER, Track.CANARY, revision_of(raw_spec(serving=serving)), 0, 1, "recsys")
     pod = made["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"] == {
         "limits": {"nvidia.com/gpu": "2"},
@@ -183,28 +184,33 @@ def test_status_survives_the_api_server() -> None:
     whole = NOW.replace(microsecond=0)
     steps = parse_spec(raw_spec(), "recsys").strategy.steps
     rollout = Rollout(
-        3,
-        Stage.ROLLING_BACK,
-        target,
-        moment,
-        moment,
-        steps,
-        2,
-        moment,
-        True,
-        moment,
-        (Baseline("m", 0.25, 100.0),),
-        end,
+        attempt=3,
+        stage=Stage.ROLLING_BACK,
+        target=target,
+        started=moment,
+        since=moment,
+        steps=steps,
+        step=2,
+        step_started=moment,
+        method=Method.ROLL,
+        carriers=2,
+        lost_since=moment,
+        setbacks=1,
+        fits=True,
+        hold_since=moment,
+        baseline=(Baseline("m", 0.25, 100.0),),
+        end=end,
     )
     status = Status(
         observed_generation=4,
-        stable=Version("def", 101),
+        stable=Version("def", 101, template=2),
         rollout=rollout,
         rejected=Rejected(target, "reason", "message"),
         analysis=(Judged("m", "ErrorRate", "Limits", "Pass", "detail"),),
         history=(HistoryEntry(2, target, end, moment, moment + timedelta(seconds=5)),),
         replicas=2,
         selector="a=b",
+        last_request=LastRequest("abort:0123456789.2:1", "abort: done"),
         story=Story(conditions=(Condition("Ready", "True", "Healthy", "fine", whole, 4),)),
     )
     assert status_from_json(status_to_json(status)) == status

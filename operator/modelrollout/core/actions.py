@@ -10,11 +10,15 @@ from modelrollout.core.values import JSON
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Server-side apply of one manifest of ours. `create` when no such object was seen: never adopt a stranger's."""
+    """Server-side apply of one manifest of ours. `create` when no such object was seen: never adopt a stranger's.
+
+    `urgent` lowers the weight: it is written however often somebody else undoes it.
+    """
 
     manifest: JSON
     why: str
     create: bool = False
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

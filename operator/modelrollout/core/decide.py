@@ -18,9 +18,10 @@ from modelrollout.core.route import http_route
 from modelrollout.core.snapshot import Pod, Snapshot
 from modelrollout.core.status import SCHEMA_VERSION, Stage, Status
 from modelrollout.core.story import events, tell
-from modelrollout.core.transitions import PROPAGATION, canary_deadline_start, next_status, proving_report
+from modelrollout.core.targets import in_place
+from modelrollout.core.transitions import LOST_AFTER, PROPAGATION, canary_deadline_start, next_status, proving_report
 from modelrollout.core.values import JSON, covers
-from modelrollout.core.world import Side, World, in_place, wanted_world
+from modelrollout.core.world import Side, World, wanted_world
 
 RESEND = timedelta(seconds=3)
 """A reload acts at the server's next disk poll and tick, about 1.2 s; asking again sooner says nothing new."""
@@ -42,7 +43,7 @@ def decide(s: Snapshot) -> Decision:
     world = wanted_world(known, status, stable)
     status = tell(s, status, world, _stalled(s, status))
     status = replace(status, selector=",".join(f"{k}={v}" for k, v in names.selector(s.name, Track.STABLE).items()))
-    first = tuple(_make_traffic_safe(s, status))
+    first = tuple(_make_traffic_safe(s, status, world))
     then = (*_writes(known, status, world, first), *events(s, status))
     return Decision(status, first, then, _requeue(s, status, world))
 
@@ -70,9 +71,9 @@ def _stalled(s: Snapshot, status: Status) -> tuple[str, str] | None:
     rollout, stable = status.rollout, status.stable
     if s.refused:
         return "WriteRefused", s.refused
-    if rollout is None and stable is not None and s.target.version < stable.version and not status.rejected:
-        fix = f"publish it under a number above {stable.version}"
-        return "VersionLower", f"version {s.target.version} is lower than {stable.version}, which serves; {fix}"
+    if s.contested:
+        reason = "RouteContested" if s.contested.startswith("HTTPRoute") else "ChildContested"
+        return reason, f"{s.contested} is changed by somebody else again and again; find out who, and stop it"
     if rollout is not None and rollout.stage is Stage.PREPARING and not rollout.fits and stable is not None:
         report = proving_report(s, rollout)
         error = report.failure(stable.version) if report else ""
@@ -82,14 +83,20 @@ def _stalled(s: Snapshot, status: Status) -> tuple[str, str] | None:
     return None
 
 
-def _make_traffic_safe(s: Snapshot, status: Status) -> Iterator[Action]:
-    """Weight 0 before anything else, with the reason in the same write: a kill right after it cannot undo it."""
+def _make_traffic_safe(s: Snapshot, status: Status, world: World) -> Iterator[Action]:
+    """Lower the weight before anything else; for an abort with the reason in the same write: a kill cannot undo it.
+
+    After a promotion the stable pods have what the canary has, so there is no hurry, and the status comes first.
+    """
     rollout = status.rollout
-    if rollout is None or rollout.stage is not Stage.ROLLING_BACK or rollout.end is None or s.route is None:
+    if s.route is None or (rollout is not None and rollout.stage is Stage.BAKING):
         return
-    if s.route.weight != 0:
-        mark = marker(rollout, rollout.end)
-        yield Apply(http_route(_owner(s), s.spec.traffic, s.spec.model_name, 0, mark), f"abort: {rollout.end.reason}")
+    if s.route.weight is not None and s.route.weight <= world.weight:
+        return
+    end = rollout.end if rollout else None
+    mark = marker(rollout, end) if rollout and end else s.route.abort
+    why = f"abort: {end.reason}" if end else "less weight"
+    yield Apply(http_route(_owner(s), s.spec.traffic, s.spec.model_name, world.weight, mark), why, urgent=True)
 
 
 def _writes(s: Snapshot, status: Status, world: World, done: tuple[Action, ...]) -> Iterator[Action]:
@@ -103,7 +110,7 @@ def _writes(s: Snapshot, status: Status, world: World, done: tuple[Action, ...])
         yield from _differing(s, [_route(s, world, owner)])
     yield from _reloads(s, world)
     if status.rollout is not None and status.rollout.stage is Stage.ROLLING_BACK:
-        yield from _hasten(s, world.stable.start_target)
+        yield from _hasten(s, world.stable)
     if world.canary is None:
         yield from _remove_canary(s)
     if status.rollout is None:
@@ -126,8 +133,9 @@ def _sides(s: Snapshot, world: World, owner: Owner) -> Iterator[JSON]:
 
 
 def _side(s: Snapshot, owner: Owner, track: Track, side: Side) -> Iterator[JSON]:
-    yield manifests.config_map(owner, track, side.start_target)
-    yield manifests.deployment(owner, track, side.revision, side.replicas, s.spec.model_name)
+    for template, target in side.start_targets.items():
+        yield manifests.config_map(owner, track, template, target)
+    yield manifests.deployment(owner, track, side.revision, side.template, side.replicas, s.spec.model_name)
 
 
 def _route(s: Snapshot, world: World, owner: Owner) -> JSON:
@@ -170,12 +178,13 @@ def _may_send(s: Snapshot, pod: Pod, target: ModelTarget) -> bool:
     last = pod.server.reload
     if pod.server.reloading:
         return False
-    if last is not None and last.target == target and last.ended is not None and s.now - last.ended < RESEND:
+    again = last is not None and last.target == target
+    if again and last is not None and last.ended is not None and s.now - last.ended < RESEND:
         return False
     if pod.report is None:
         return s.status.rollout is not None and s.status.rollout.stage is Stage.ROLLING_BACK and pod.ready
     # A version that failed to load is not tried again by the same configuration.
-    return not any(pod.report.failure(version) for version in target.versions)
+    return not (again and any(pod.report.failure(version) for version in target.versions))
 
 
 def _difference(pod: Pod, target: ModelTarget) -> str:
@@ -183,11 +192,11 @@ def _difference(pod: Pod, target: ModelTarget) -> str:
     return f"has {has}, wanted {list(target.versions)} with {dict(target.labels)}"
 
 
-def _hasten(s: Snapshot, target: ModelTarget) -> Iterator[Action]:
-    wanted = manifests.config_hash(target)
+def _hasten(s: Snapshot, side: Side) -> Iterator[Action]:
     for pod in s.track(Track.STABLE):
-        if pod.config_hash != wanted:
-            yield Annotate(pod.name, names.ANNOTATION_CONFIG, wanted)
+        target = side.start_targets.get(pod.template)
+        if target is not None and pod.config_hash != manifests.config_hash(target):
+            yield Annotate(pod.name, names.ANNOTATION_CONFIG, manifests.config_hash(target))
 
 
 def _remove_canary(s: Snapshot) -> Iterator[Action]:
@@ -199,13 +208,19 @@ def _remove_canary(s: Snapshot) -> Iterator[Action]:
 
 
 def _prune(s: Snapshot, status: Status) -> Iterator[Action]:
-    """Revisions that nothing refers to any more: not the stable one, not in the history, not wished for."""
+    """What nothing refers to any more: revisions out of the history, ConfigMaps of templates that have no pods."""
     kept = {entry.target.revision for entry in status.history} | {s.target.name}
     if status.stable is not None:
         kept.add(status.stable.revision)
     for (kind, name), found in s.children.items():
         if kind == "ControllerRevision" and name.removeprefix(f"{s.name}-") not in kept:
             yield Delete(kind, name, found.raw["metadata"]["uid"], "out of the history")
+    mounted = {pod.template for pod in s.pods if pod.track is Track.STABLE}
+    mounted |= {status.stable.template} if status.stable else {0}
+    kept = {names.config_map(s.name, Track.STABLE, template) for template in mounted}
+    for (kind, name), found in s.children.items():
+        if kind == "ConfigMap" and name not in kept and name.startswith(child(s.name, Track.STABLE)):
+            yield Delete(kind, name, found.raw["metadata"]["uid"], "no pod mounts it")
 
 
 def _owner(s: Snapshot) -> Owner:
@@ -232,6 +247,9 @@ def _due(s: Snapshot, status: Status, world: World) -> Iterator[datetime | None]
     if rollout.stage is Stage.PROGRESSING and step is not None and rollout.step_started is not None:
         length = step_length(s, rollout, step)
         yield rollout.step_started + (length if length is not None else step.max_duration)
+    if rollout.lost_since is not None:
+        yield rollout.lost_since + LOST_AFTER
+        yield rollout.lost_since + strategy.canary_ready_deadline
     if rollout.stage in {Stage.BAKING, Stage.ROLLING_BACK}:
         yield rollout.since + strategy.drain
     if rollout.stage is Stage.BAKING:

@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 from modelrollout.core.analysis import SILENT, SPLIT, Analysed, MetricState, Verdict
 from modelrollout.core.names import Track
 from modelrollout.core.readings import comparison
+from modelrollout.core.requests import Verb, asks
 from modelrollout.core.snapshot import Pod, Snapshot
 from modelrollout.core.spec import Metric, Policy, Step
 from modelrollout.core.status import End, Outcome, Rollout, Stage, Status
 
+MAX_SETBACKS = 3
+"""So often the canary's weight may go to 0 for lack of pods in one attempt."""
 _EXIT_PRECISION = timedelta(seconds=1)
 """The API server keeps container times in whole seconds."""
 
@@ -22,7 +25,8 @@ def current(s: Snapshot, rollout: Rollout) -> Analysed | None:
 
 def proof_of_failure(s: Snapshot, rollout: Rollout) -> End | None:
     """Why the canary must go now, None when nothing proves that."""
-    return _marked(s, rollout) or _unavailable(s, rollout) or _failed_metric(s, rollout) or _out_of_patience(s, rollout)
+    proofs = (_marked, _asked_for, _unavailable, _lost_for_good, _failed_metric, _out_of_patience)
+    return next((end for proof in proofs if (end := proof(s, rollout)) is not None), None)
 
 
 def marker(rollout: Rollout, end: End) -> str:
@@ -51,6 +55,12 @@ def _marked(s: Snapshot, rollout: Rollout) -> End | None:
         return End(Outcome.ROLLED_BACK, "Aborted", "the route carries an abort marker that cannot be read")
 
 
+def _asked_for(s: Snapshot, _: Rollout) -> End | None:
+    if not asks(s, Verb.ABORT):
+        return None
+    return End(Outcome.ROLLED_BACK, "AbortRequested", "somebody asked for it", f"request {s.request}")
+
+
 def _unavailable(s: Snapshot, rollout: Rollout) -> End | None:
     """A canary container that exits by itself while it has traffic: its users see 503s that no model server counts."""
     if rollout.stage not in {Stage.PROGRESSING, Stage.PROMOTING}:
@@ -60,6 +70,23 @@ def _unavailable(s: Snapshot, rollout: Rollout) -> End | None:
             said = f"container exited with code {pod.exit.exit_code}: {last_line(pod.exit.message)}"
             return End(Outcome.ROLLED_BACK, "CanaryUnavailable", f"canary pod {pod.name}: {said}", said)
     return None
+
+
+def _lost_for_good(s: Snapshot, rollout: Rollout) -> End | None:
+    """Canary pods that went away once are waited for; when it happens again and again, that is the version's doing."""
+    if rollout.stage is not Stage.PROGRESSING or rollout.lost_since is None:
+        return None
+    if rollout.setbacks >= MAX_SETBACKS:
+        said = f"canary pods were lost {rollout.setbacks} times while they had traffic"
+        return End(Outcome.ROLLED_BACK, "CanaryUnavailable", said, said)
+    pods = s.track(Track.CANARY)
+    placed = [pod.scheduled for pod in pods if pod.scheduled is not None]
+    if not pods or len(placed) < len(pods):
+        return None
+    if s.now - max(rollout.lost_since, *placed) < s.spec.strategy.canary_ready_deadline:
+        return None
+    words = server_words(pods, s.status, f"{s.target.base_path}/{rollout.target.version}")
+    return End(Outcome.ROLLED_BACK, "CanaryUnavailable", f"canary pods did not come back in time: {words}", words)
 
 
 def _failed_metric(s: Snapshot, rollout: Rollout) -> End | None:
@@ -111,8 +138,11 @@ def _talking_policy(metric: Metric, verdict: Verdict) -> Policy | None:
 
 
 def holding(s: Snapshot, rollout: Rollout) -> str:
-    """Why the rollout waits for evidence, empty when it does not: a silent metric, a false split, no round yet."""
-    if s.spec.analysis is None:
+    """Why the rollout waits for evidence, empty when it does not: a silent metric, a false split, no round yet.
+
+    The fast path never waits: it leads away from what hurts.
+    """
+    if s.spec.analysis is None or not rollout.steps:
         return ""
     analysed = current(s, rollout)
     if analysed is None:

@@ -81,12 +81,12 @@ def controller_revision(owner: Owner, revision: Revision) -> dict[str, Any]:
     }
 
 
-def config_map(owner: Owner, track: Track, target: ModelTarget) -> dict[str, Any]:
-    """What a model server of this track starts with."""
+def config_map(owner: Owner, track: Track, template: int, target: ModelTarget) -> dict[str, Any]:
+    """What model servers of one template start with."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": owner.metadata(names.child(owner.name, track)),
+        "metadata": owner.metadata(names.config_map(owner.name, track, template)),
         "data": {
             names.MODEL_CONFIG_FILE: render(target),
             names.MONITORING_CONFIG_FILE: monitoring_config(names.METRICS_PATH),
@@ -115,14 +115,18 @@ def service(owner: Owner, track: Track) -> dict[str, Any]:
     }
 
 
-def deployment(owner: Owner, track: Track, revision: Revision, replicas: int, model: str) -> dict[str, Any]:
+def deployment(
+    owner: Owner, track: Track, revision: Revision, template: int, replicas: int, model: str
+) -> dict[str, Any]:
     """The model servers of one track.
 
-    The template does not name the version: a promotion changes what servers have loaded, and must not restart them.
+    The template does not name the version: a promotion by reload changes what servers have loaded, and must not
+    restart them. A roll gives it another number, and with it another ConfigMap.
     """
     pod = revision.serving.pod
     template_labels = {**pod.get("labels", {}), **names.labels(owner.name), **names.selector(owner.name, track)}
     annotations = {names.ANNOTATION_REVISION: revision.name}
+    marks = {names.ANNOTATION_TEMPLATE: str(template)} if template else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -132,16 +136,16 @@ def deployment(owner: Owner, track: Track, revision: Revision, replicas: int, mo
             "selector": {"matchLabels": names.selector(owner.name, track)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {
-                "metadata": {"labels": template_labels, "annotations": dict(pod.get("annotations", {}))},
-                "spec": _pod_spec(owner, track, revision, model),
+                "metadata": {"labels": template_labels, "annotations": {**pod.get("annotations", {}), **marks}},
+                "spec": _pod_spec(names.config_map(owner.name, track, template), revision, model),
             },
         },
     }
 
 
-def _pod_spec(owner: Owner, track: Track, revision: Revision, model: str) -> dict[str, Any]:
+def _pod_spec(config: str, revision: Revision, model: str) -> dict[str, Any]:
     serving, pod = revision.serving, revision.serving.pod
-    volumes: list[JSON] = [{"name": "config", "configMap": {"name": names.child(owner.name, track)}}]
+    volumes: list[JSON] = [{"name": "config", "configMap": {"name": config}}]
     if serving.storage:
         volumes.append({"name": "models", **serving.storage})
     spec: dict[str, Any] = {

@@ -12,6 +12,8 @@ LABEL_ROLLOUT = f"{GROUP}/rollout"
 LABEL_TRACK = f"{GROUP}/track"
 ANNOTATION_REVISION = f"{GROUP}/revision"
 ANNOTATION_ABORT = f"{GROUP}/abort"
+ANNOTATION_REQUEST = f"{GROUP}/request"
+ANNOTATION_TEMPLATE = f"{GROUP}/template"
 ANNOTATION_CONFIG = f"{GROUP}/config-hash"
 
 CONFIG_DIRECTORY = "/etc/modelrollout"
@@ -32,6 +34,12 @@ class Track(StrEnum):
 def child(rollout: str, track: Track) -> str:
     """Name of the Deployment, ConfigMap and Service of one track: 57 characters at most, as rollouts have 50."""
     return f"{rollout}-{track}"
+
+
+def config_map(rollout: str, track: Track, template: int) -> str:
+    """Name of the ConfigMap that pods of one template mount. Each roll has its own: the old pods keep theirs."""
+    name = child(rollout, track)
+    return f"{name}-{template}" if template else name
 
 
 def revision_object(rollout: str, revision: str) -> str:

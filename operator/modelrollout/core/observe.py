@@ -20,7 +20,7 @@ class Memory:
     """What this process has read beside the cluster's objects. Losing it costs time, never safety.
 
     `servers` by pod uid. `route_seen` is when the route's current generation was first seen. `refused` says which
-    write the API server refused last time, and why.
+    write the API server refused last time, and why; `contested` which child somebody else keeps changing.
     """
 
     servers: Mapping[str, Server] = field(default_factory=dict)
@@ -28,6 +28,7 @@ class Memory:
     capacity: Capacity | None = None
     route_seen: datetime | None = None
     refused: str = ""
+    contested: str = ""
 
 
 def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetime) -> Snapshot:
@@ -57,6 +58,8 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
         capacity=memory.capacity,
         analysed=memory.analysed,
         refused=memory.refused,
+        contested=memory.contested,
+        request=metadata.get("annotations", {}).get(names.ANNOTATION_REQUEST, ""),
     )
 
 
@@ -113,6 +116,7 @@ def _pod(item: JSON, memory: Memory) -> Pod:
         waiting=_waiting(container),
         restarts=container.get("restartCount", 0),
         exit=_exit(container),
+        template=int(metadata.get("annotations", {}).get(names.ANNOTATION_TEMPLATE, 0)),
         config_hash=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIG, ""),
         server=memory.servers.get(metadata["uid"], Server()),
     )

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 
 from modelrollout.core.counters import PodWindow
 from modelrollout.core.names import Track, child
+from modelrollout.core.pods import counts_as_new
 from modelrollout.core.snapshot import Pod, Snapshot
-from modelrollout.core.spec import Analysis, Gpu
+from modelrollout.core.spec import Analysis, Gpu, Method
 from modelrollout.core.status import Baseline, Rollout, Stage
 from modelrollout.core.values import JSON
 
@@ -72,20 +73,18 @@ def _servers(s: Snapshot) -> ServerPlan:
 
 
 def _capacity(s: Snapshot) -> CapacityQuestion | None:
+    """Asked while pods of a kind that is not there yet are to start: the canary's first, or those of a roll."""
     rollout, gpu = s.status.rollout, s.spec.serving.gpu
-    if (
-        rollout is None
-        or rollout.stage is not Stage.PREPARING
-        or gpu is None
-        or s.child("Deployment", child(s.name, Track.CANARY))
-    ):
+    if rollout is None or gpu is None:
         return None
-    return CapacityQuestion(gpu, s.spec.serving.pod)
+    starts = rollout.stage is Stage.PREPARING and not s.child("Deployment", child(s.name, Track.CANARY))
+    rolls = rollout.stage is Stage.PROMOTING and rollout.method is Method.ROLL
+    return CapacityQuestion(gpu, s.spec.serving.pod) if starts or rolls else None
 
 
 def _metrics(s: Snapshot) -> MetricsPlan | None:
     rollout = s.status.rollout
-    if rollout is None or s.spec.analysis is None or rollout.step_started is None:
+    if rollout is None or s.spec.analysis is None or (rollout.steps and rollout.step_started is None):
         return None
     if rollout.stage not in {Stage.PROGRESSING, Stage.PROMOTING, Stage.BAKING}:
         return None
@@ -106,18 +105,16 @@ def _metrics(s: Snapshot) -> MetricsPlan | None:
 
 def comparison(rollout: Rollout) -> str:
     """Names what is being compared: measurements of one comparison say nothing in another."""
-    return f"{rollout.attempt}/{rollout.stage}/{rollout.step}"
+    return f"{rollout.attempt}/{rollout.stage}/{rollout.step}/{rollout.setbacks}"
 
 
 def sides(s: Snapshot, rollout: Rollout) -> tuple[tuple[Pod, ...], tuple[Pod, ...]]:
-    """(old, new): pods that answer with the stable version alone, and pods that may answer with the new one.
+    """(old, new): pods that answer with the stable revision alone, and pods that may answer with the new one.
 
-    A stable pod counts as new as soon as its server lists the new version: unlabelled requests go to the highest
-    version that is available. A stable pod that has not reported is on neither side.
+    A stable pod that has not reported is on neither side.
     """
-    version = rollout.target.version
     reported = [pod for pod in s.track(Track.STABLE) if pod.report is not None]
-    new = [pod for pod in reported if pod.report and version in pod.report.active]
+    new = [pod for pod in reported if counts_as_new(s, rollout, pod)]
     old = [pod for pod in reported if pod not in new]
     return tuple(old), (*s.track(Track.CANARY), *new)
 

@@ -78,6 +78,10 @@ class ReloadCall:
     ended: datetime | None = None
     error: str = ""
 
+    def asks_for(self, version: int) -> bool:
+        """Whether it wanted this version loaded."""
+        return version in self.target.versions
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -109,7 +113,7 @@ class ContainerExit:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of one of the two tracks."""
+    """A pod of one of the two tracks. `template` is the attempt whose roll made it, 0 for none (`status.Version`)."""
 
     name: str
     uid: str
@@ -123,6 +127,7 @@ class Pod:
     restarts: int = 0
     exit: ContainerExit | None = None
     config_hash: str = ""
+    template: int = 0
     server: Server = field(default_factory=Server)
 
     @property
@@ -179,6 +184,7 @@ class Snapshot:
     """One object and everything it owns, at one moment. `children` by (kind, name); `revisions` by name.
 
     `refused` is the API server's word about a write of ours that it refused last time, empty when it took them all.
+    `contested` names the child that somebody else changes again and again. `request` is the request annotation.
     """
 
     now: datetime
@@ -196,6 +202,8 @@ class Snapshot:
     capacity: Capacity | None = None
     analysed: Analysed | None = None
     refused: str = ""
+    contested: str = ""
+    request: str = ""
 
     def track(self, track: Track) -> tuple[Pod, ...]:
         """The pods of one track that are not on their way out, by name."""

@@ -27,6 +27,13 @@ class MetricKind(StrEnum):
     QUERY = "Query"
 
 
+class Method(StrEnum):
+    """How stable pods get a new revision: their servers load it, or the pods are replaced."""
+
+    RELOAD = "Reload"
+    ROLL = "Roll"
+
+
 class Policy(StrEnum):
     """What to do when a metric gives no verdict: stay, go on at the step's end, or take the version back."""
 
@@ -134,13 +141,15 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How a new version goes out."""
+    """How a new version goes out. `fast_path` is to how many promoted revisions one may go back without steps."""
 
     steps: tuple[Step, ...]
+    method: Method
     max_parallel: int | str
     canary_ready_deadline: timedelta
     drain: timedelta
     bake: timedelta
+    fast_path: int
 
     def parallel(self, replicas: int) -> int:
         """Stable pods that may change at the same time during a promotion; a percentage rounds down, one at least."""
@@ -226,10 +235,12 @@ def _traffic(raw: JSON) -> Traffic:
 def _strategy(raw: JSON) -> Strategy:
     return Strategy(
         steps=tuple(parse_step(step) for step in raw["steps"]),
+        method=Method(raw.get("promotion", {}).get("method", "Reload")),
         max_parallel=_max_parallel(raw.get("promotion", {}).get("maxParallel", 1)),
         canary_ready_deadline=parse_duration(raw.get("canaryReadyDeadline", "10m")),
         drain=parse_duration(raw.get("drainDuration", "30s")),
         bake=parse_duration(raw.get("bake", {}).get("duration", "10m")),
+        fast_path=raw.get("rollback", {}).get("fastPathRevisions", 3),
     )
 
 

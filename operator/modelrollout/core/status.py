@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from modelrollout.core.spec import Step
+from modelrollout.core.spec import Method, Step
 
 SCHEMA_VERSION = 1
 """Rises when `status` changes its meaning. An operator that meets a higher one only ever lowers weight."""
@@ -33,10 +33,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A revision and the model version it serves."""
+    """A revision and the model version it serves.
+
+    `template` is the attempt whose roll made the stable pods, 0 while none has: pods of one template mount the same
+    ConfigMap. It says something of the stable version alone.
+    """
 
     revision: str
     version: int
+    template: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,10 @@ class Baseline:
 class Rollout:
     """An attempt under way. Times are absolute, so an outage only makes a step due.
 
-    `step` counts from 1, 0 before the first. `step_started` is when the step's weight was live, None until then.
-    `since` is when the stage was entered; `hold_since` when the metrics last stopped giving verdicts.
+    `step` counts from 1, 0 before the first. `step_started` is when the step's weight was live, None until then;
+    `carriers` is how many canary pods were ready then. `lost_since` is since when fewer are, and `setbacks` how often
+    the weight went to 0 for it. `since` is when the stage was entered; `hold_since` when the metrics last stopped
+    giving verdicts. `method` is frozen once the steps begin. Without `steps` it is a way back by the fast path.
     """
 
     attempt: int
@@ -74,6 +81,10 @@ class Rollout:
     steps: tuple[Step, ...] = ()
     step: int = 0
     step_started: datetime | None = None
+    method: Method = Method.RELOAD
+    carriers: int = 0
+    lost_since: datetime | None = None
+    setbacks: int = 0
     fits: bool = False
     hold_since: datetime | None = None
     baseline: tuple[Baseline, ...] = ()
@@ -92,6 +103,14 @@ class Rejected:
     target: Version
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastRequest:
+    """The last request (an annotation) that was handled, and what came of it. A token is handled once."""
+
+    token: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +174,7 @@ class Status:
     history: tuple[HistoryEntry, ...] = ()
     replicas: int = 0
     selector: str = ""
-    last_request: str = ""
+    last_request: LastRequest | None = None
     story: Story = field(default_factory=Story)
 
     @property

@@ -4,7 +4,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from modelrollout.core.spec import Step, parse_step
+from modelrollout.core.spec import Method, Step, parse_step
 from modelrollout.core.status import (
     SCHEMA_VERSION,
     Baseline,
@@ -12,6 +12,7 @@ from modelrollout.core.status import (
     End,
     HistoryEntry,
     Judged,
+    LastRequest,
     Outcome,
     Rejected,
     Rollout,
@@ -41,7 +42,7 @@ def status_to_json(status: Status) -> dict[str, Any]:
             "canary": _version_json(status.rollout.target if status.rollout else None),
             "rollout": _rollout_json(status.rollout, story),
             "rejected": _rejected_json(status.rejected),
-            "lastRequest": status.last_request or None,
+            "lastRequest": _flat(status.last_request) if status.last_request else None,
             "analysis": [_flat(judged) for judged in status.analysis] or None,
             "history": [_history_json(entry) for entry in status.history] or None,
             "conditions": [_condition_json(condition) for condition in story.conditions],
@@ -61,7 +62,7 @@ def status_from_json(raw: JSON) -> Status:
         history=tuple(_history(item) for item in raw.get("history", ())),
         replicas=raw.get("replicas", 0),
         selector=raw.get("selector", ""),
-        last_request=raw.get("lastRequest", ""),
+        last_request=LastRequest(**raw["lastRequest"]) if "lastRequest" in raw else None,
         story=Story(conditions=tuple(_condition(item) for item in raw.get("conditions", ()))),
     )
 
@@ -83,11 +84,13 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _version_json(version: Version | None) -> dict[str, Any] | None:
-    return _flat(version) if version else None
+    if version is None:
+        return None
+    return _without_nones({**_flat(version), "template": version.template or None})
 
 
 def _version(raw: JSON | None) -> Version | None:
-    return Version(raw["revision"], raw["version"]) if raw else None
+    return Version(raw["revision"], raw["version"], raw.get("template", 0)) if raw else None
 
 
 def _end_json(end: End) -> dict[str, Any]:
@@ -119,6 +122,10 @@ def _rollout_json(rollout: Rollout | None, story: Story) -> dict[str, Any] | Non
             "stepStarted": _time_json(rollout.step_started),
             "weightSet": story.weight_set,
             "weightLive": story.weight_live,
+            "method": str(rollout.method),
+            "carriers": rollout.carriers or None,
+            "lostSince": _time_json(rollout.lost_since),
+            "setbacks": rollout.setbacks or None,
             "fits": rollout.fits or None,
             "holdSince": _time_json(rollout.hold_since),
             "baseline": [_baseline_json(item) for item in rollout.baseline] or None,
@@ -140,6 +147,10 @@ def _rollout(raw: JSON | None, target: JSON | None) -> Rollout | None:
         steps=tuple(parse_step(step) for step in raw.get("steps", ())),
         step=raw.get("step", 0),
         step_started=_time(raw.get("stepStarted")),
+        method=Method(raw.get("method", "Reload")),
+        carriers=raw.get("carriers", 0),
+        lost_since=_time(raw.get("lostSince")),
+        setbacks=raw.get("setbacks", 0),
         fits=raw.get("fits", False),
         hold_since=_time(raw.get("holdSince")),
         baseline=tuple(
@@ -168,7 +179,7 @@ def _step_json(step: Step) -> dict[str, Any]:
 def _rejected_json(rejected: Rejected | None) -> dict[str, Any] | None:
     if rejected is None:
         return None
-    return {**_flat(rejected.target), "reason": rejected.reason, "message": rejected.message[:1024]}
+    return {**(_version_json(rejected.target) or {}), "reason": rejected.reason, "message": rejected.message[:1024]}
 
 
 def _rejected(raw: JSON | None) -> Rejected | None:
@@ -182,7 +193,7 @@ def _history_json(entry: HistoryEntry) -> dict[str, Any]:
     return _without_nones(
         {
             "attempt": entry.attempt,
-            **_flat(entry.target),
+            **(_version_json(entry.target) or {}),
             **_end_json(entry.end),
             "started": format_time(entry.started),
             "ended": format_time(entry.ended),

@@ -10,9 +10,11 @@ from modelrollout.core.actions import Emit
 from modelrollout.core.analysis import Verdict
 from modelrollout.core.evidence import current, holding
 from modelrollout.core.names import Track
+from modelrollout.core.pods import answering, canary_replicas, changing, not_returned, verified
 from modelrollout.core.snapshot import Snapshot
+from modelrollout.core.spec import Method
 from modelrollout.core.status import Condition, Judged, Outcome, Rollout, Stage, Status, Story
-from modelrollout.core.world import World, answering, canary_replicas, changing, has_room, not_returned, verified
+from modelrollout.core.world import World, has_room
 
 _WORST_FIRST = (
     Verdict.FAIL,
@@ -134,7 +136,7 @@ def _hold(s: Snapshot, rollout: Rollout) -> str:
 
 def _waited_for(s: Snapshot, status: Status) -> str:
     """Stable pods that a rollback is not over without."""
-    pods = not_returned(s, status.stable.version) if status.stable else []
+    pods = not_returned(s) if status.stable else []
     return f"; waiting for stable pods {', '.join(pod.name for pod in pods)}" if pods else ""
 
 
@@ -152,13 +154,13 @@ def _preparing_message(s: Snapshot, rollout: Rollout) -> str:
     version = rollout.target.version
     pods = s.track(Track.CANARY)
     waiting = next((pod.unschedulable for pod in pods if pod.unschedulable), "")
-    if waiting or (not pods and not has_room(s, rollout)):
+    if waiting or (not pods and not has_room(s, canary_replicas(s, rollout))):
         gpu = s.spec.serving.gpu
         detail = waiting or (s.capacity.detail if s.capacity else "nodes not read yet")
         return f"InsufficientGPU: no room for the canary ({gpu.resource if gpu else 'pod'}): {detail}"
     if len(answering(s, Track.CANARY, version)) < canary_replicas(s, rollout):
         return f"starting canary pods with version {version}"
-    if not rollout.fits:
+    if not rollout.fits and rollout.method is Method.RELOAD:
         return "proving in one canary pod that both versions fit in one server"
     return f"canary ready with version {version}"
 
@@ -181,7 +183,7 @@ def _progress(s: Snapshot, status: Status) -> str:
         return ""
     if rollout.stage is Stage.PROMOTING:
         pods = s.track(Track.STABLE)
-        done = sum(verified(pod, rollout.target.version) for pod in pods)
+        done = sum(verified(s, rollout, pod) for pod in pods)
         step = rollout.current_step
         new, weight = done + len(changing(s, rollout)), step.weight if step else 0
         share = weight + (100 - weight) * new // max(1, len(pods))
@@ -227,7 +229,7 @@ def _flag(value: bool) -> str:
 def _progress_reason(s: Snapshot, rollout: Rollout | None, phase: str) -> str:
     if rollout is not None and rollout.stage is Stage.PREPARING:
         waiting = any(pod.unschedulable for pod in s.track(Track.CANARY))
-        if waiting or (not s.track(Track.CANARY) and not has_room(s, rollout)):
+        if waiting or (not s.track(Track.CANARY) and not has_room(s, canary_replicas(s, rollout))):
             return "InsufficientGPU"
     return phase
 

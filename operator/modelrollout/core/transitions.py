@@ -10,13 +10,25 @@ from modelrollout.core.analysis import SILENT
 from modelrollout.core.evidence import (
     current,
     holding,
+    last_line,
     metric_states,
     proof_of_failure,
     server_words,
     step_length,
 )
 from modelrollout.core.names import Track, child
-from modelrollout.core.snapshot import ServerReport, Snapshot
+from modelrollout.core.pods import (
+    answering,
+    canary_replicas,
+    load_failure,
+    not_returned,
+    promoted,
+    ready,
+    template,
+)
+from modelrollout.core.requests import Verb, asks, handled
+from modelrollout.core.snapshot import Pod, ServerReport, Snapshot
+from modelrollout.core.spec import Method
 from modelrollout.core.status import (
     Baseline,
     End,
@@ -28,22 +40,23 @@ from modelrollout.core.status import (
     Status,
     Version,
 )
+from modelrollout.core.targets import proving_pod
+from modelrollout.core.undo import UNDONE, goes_back, method
 from modelrollout.core.values import parse_time
-from modelrollout.core.world import (
-    answering,
-    canary_replicas,
-    drained,
-    not_returned,
-    promoted,
-    proving_pod,
-)
+from modelrollout.core.world import drained
 
 PROPAGATION = timedelta(seconds=1)
 """From a gateway's word that it accepted a weight to the clock of the step: its proxies may still take it in."""
+LOST_AFTER = timedelta(seconds=5)
+"""So long fewer canary pods than carried the weight may be ready; a probe that fails once is not worth a setback."""
 
 
 def next_status(s: Snapshot) -> Status:
     """The status after this pass, its story aside."""
+    return replace(_next(s), last_request=handled(s))
+
+
+def _next(s: Snapshot) -> Status:
     rollout = s.status.rollout
     if rollout is None:
         return _settled(s)
@@ -67,21 +80,27 @@ def next_status(s: Snapshot) -> Status:
 
 def _settled(s: Snapshot) -> Status:
     """No rollout under way: start one when `spec` asks for something else than what serves, or was rejected."""
-    status, target = s.status, Version(s.target.name, s.target.version)
+    status, target = s.status, s.target.name
     if status.stable is None:
-        return _start(s, Stage.INITIALIZING, target)
-    if status.stable.revision == target.revision:
+        return _start(s, Stage.INITIALIZING)
+    if status.stable.revision == target:
         return replace(status, rejected=None)
-    if status.rejected is not None and status.rejected.target.revision == target.revision:
+    if status.rejected is not None and status.rejected.target.revision == target and not asks(s, Verb.RETRY):
         return status
-    if target.version < status.stable.version:
-        return status
-    return _start(s, Stage.PREPARING, target)
+    return _start(s, Stage.PROMOTING if goes_back(s) else Stage.PREPARING)
 
 
-def _start(s: Snapshot, stage: Stage, target: Version) -> Status:
-    rollout = Rollout(s.status.next_attempt, stage, target, s.now, s.now, steps=s.spec.strategy.steps)
+def _start(s: Snapshot, stage: Stage) -> Status:
+    """A new attempt. Straight to Promoting means the fast path back: without steps, and so without a canary."""
+    target = Version(s.target.name, s.target.version)
+    steps = () if stage is Stage.PROMOTING else s.spec.strategy.steps
+    rollout = Rollout(s.status.next_attempt, stage, target, s.now, s.now, steps=steps, method=_method(s))
     return replace(s.status, rollout=rollout, rejected=None, analysis=())
+
+
+def _method(s: Snapshot) -> Method:
+    stable = s.status.stable
+    return method(s, s.revisions.get(stable.revision) if stable else s.target)
 
 
 def _interrupted(s: Snapshot, rollout: Rollout) -> Status | None:
@@ -117,14 +136,16 @@ def _initializing(s: Snapshot, rollout: Rollout) -> Status:
 
 
 def _preparing(s: Snapshot, rollout: Rollout) -> Status:
-    ready = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
-    if not ready and _too_late(s):
+    if rollout.method is not _method(s):
+        return s.status.with_rollout(method=_method(s))
+    enough = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
+    if not enough and _too_late(s):
         wanted = f"{s.target.base_path}/{rollout.target.version}"
         words = server_words(s.track(Track.CANARY), s.status, wanted)
         return _take_back(s, End(Outcome.ROLLED_BACK, "CanaryNotReady", f"canary not ready in time: {words}", words))
-    if not ready:
+    if not enough:
         return s.status
-    if not rollout.fits:
+    if not rollout.fits and rollout.method is Method.RELOAD:
         return s.status.with_rollout(fits=True) if _proved(s, rollout) else s.status
     if all(pod.report and pod.report.active == {rollout.target.version} for pod in s.track(Track.CANARY)):
         return s.status.with_rollout(stage=Stage.PROGRESSING, since=s.now, step=1, steps=s.spec.strategy.steps)
@@ -163,15 +184,48 @@ def _progressing(s: Snapshot, rollout: Rollout) -> Status:
     step = rollout.current_step
     assert step is not None
     if rollout.step_started is None:
-        return s.status.with_rollout(step_started=s.now) if weight_is_live(s, step.weight) else s.status
+        return _entering(s, rollout)
+    left = _left(s, rollout)
+    if left is not None:
+        return left
     length = step_length(s, rollout, step)
     if length is None or s.now - rollout.step_started < length:
         return _held(s, rollout)
     if rollout.step < len(rollout.steps):
         return s.status.with_rollout(step=rollout.step + 1, step_started=None, hold_since=None)
     return s.status.with_rollout(
-        stage=Stage.PROMOTING, since=s.now, hold_since=None, baseline=_frozen_baseline(s, rollout)
+        stage=Stage.PROMOTING,
+        since=s.now,
+        hold_since=None,
+        baseline=_frozen_baseline(s, rollout),
     )
+
+
+def _entering(s: Snapshot, rollout: Rollout) -> Status:
+    """The step's weight is being set; after a setback only once the pods are back."""
+    step, carriers = rollout.current_step, len(ready(s, Track.CANARY))
+    assert step is not None
+    if rollout.lost_since is not None:
+        enough = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
+        return s.status.with_rollout(lost_since=None) if enough else s.status
+    if not weight_is_live(s, step.weight):
+        return s.status
+    return s.status.with_rollout(step_started=s.now, carriers=carriers)
+
+
+def _left(s: Snapshot, rollout: Rollout) -> Status | None:
+    """A step is left, to be entered again, when its canary pods go or its weight is not what the route says."""
+    step, carriers = rollout.current_step, len(ready(s, Track.CANARY))
+    assert step is not None
+    if carriers >= min(rollout.carriers, canary_replicas(s, rollout)):
+        if s.route is not None and s.route.weight == step.weight:
+            return s.status.with_rollout(lost_since=None) if rollout.lost_since else None
+        return s.status.with_rollout(step_started=None, lost_since=None, hold_since=None)
+    since = rollout.lost_since or s.now
+    if carriers and s.now - since < LOST_AFTER:
+        return s.status.with_rollout(lost_since=since) if rollout.lost_since is None else None
+    setbacks = rollout.setbacks + 1
+    return s.status.with_rollout(step_started=None, lost_since=since, hold_since=None, setbacks=setbacks)
 
 
 def weight_is_live(s: Snapshot, weight: int) -> bool:
@@ -195,8 +249,8 @@ def _held(s: Snapshot, rollout: Rollout) -> Status:
 
 
 def _promoting(s: Snapshot, rollout: Rollout) -> Status:
-    failed = [(pod, pod.report.failure(rollout.target.version)) for pod in s.track(Track.STABLE) if pod.report]
-    for pod, error in failed:
+    for pod in s.track(Track.STABLE):
+        error = _roll_failure(s, rollout, pod) if rollout.method is Method.ROLL else load_failure(s, rollout, pod)
         if error:
             message = f"stable pod {pod.name} could not load version {rollout.target.version}: {error}"
             return _take_back(s, End(Outcome.ROLLED_BACK, "PromotionLoadFailed", message, error))
@@ -205,15 +259,30 @@ def _promoting(s: Snapshot, rollout: Rollout) -> Status:
     return _held(s, rollout)
 
 
+def _roll_failure(s: Snapshot, rollout: Rollout, pod: Pod) -> str:
+    """A pod of the new template that ends by itself, or does not answer in time after it got its place."""
+    if pod.template != template(s, rollout):
+        return ""
+    if pod.exit is not None:
+        return f"it exited with code {pod.exit.exit_code}: {last_line(pod.exit.message)}"
+    late = pod.scheduled is not None and s.now - pod.scheduled >= s.spec.strategy.canary_ready_deadline
+    return (
+        server_words((pod,), s.status, f"{s.target.base_path}/{rollout.target.version}")
+        if late and not pod.ready
+        else ""
+    )
+
+
 def _baking(s: Snapshot, rollout: Rollout) -> Status:
     over = s.now - rollout.since >= max(s.spec.strategy.bake, s.spec.strategy.drain)
     canary_gone = not [pod for pod in s.pods if pod.track is Track.CANARY]
     if not over or not canary_gone or holding(s, rollout):
         return _held(s, rollout)
-    end = End(
-        Outcome.PROMOTED, "Promoted", f"version {rollout.target.version} passed its steps and its bake", verdicts(s)
-    )
-    return _ended(s, rollout, end, stable=rollout.target)
+    version = rollout.target.version
+    end = End(Outcome.PROMOTED, "Promoted", f"version {version} passed its steps and its bake", verdicts(s))
+    if not rollout.steps:
+        end = End(Outcome.PROMOTED, UNDONE, f"went back to version {version}, which had been promoted before")
+    return _ended(s, rollout, end, stable=replace(rollout.target, template=template(s, rollout)))
 
 
 def verdicts(s: Snapshot) -> str:
@@ -226,7 +295,7 @@ def _rolling_back(s: Snapshot, rollout: Rollout) -> Status:
     canary_gone = not [pod for pod in s.pods if pod.track is Track.CANARY]
     assert rollout.end is not None
     assert s.status.stable is not None
-    if not drained(s, rollout) or not canary_gone or not_returned(s, s.status.stable.version):
+    if not drained(s, rollout) or not canary_gone or not_returned(s):
         return s.status
     status = _ended(s, rollout, rollout.end, stable=s.status.stable)
     if rollout.end.outcome is Outcome.ROLLED_BACK:

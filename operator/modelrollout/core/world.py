@@ -7,21 +7,25 @@ one before.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modelrollout.core.evidence import holding
-from modelrollout.core.model_config import ModelTarget, canary_target, stable_target
+from modelrollout.core import names
+from modelrollout.core.model_config import ModelTarget, canary_target
 from modelrollout.core.names import Track, child
+from modelrollout.core.pods import answering, canary_replicas, ready, template
 from modelrollout.core.revisions import Revision
-from modelrollout.core.snapshot import LoadState, Pod, Snapshot
+from modelrollout.core.snapshot import Snapshot
+from modelrollout.core.spec import Method
 from modelrollout.core.status import Rollout, Stage, Status
+from modelrollout.core.targets import alone, server_targets, start_targets
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One track: which revision its pods are made from, how many, and the configuration they start with."""
+    """One track: the revision and template that pods are made from, how many, what pods of each template start with."""
 
     revision: Revision
     replicas: int
-    start_target: ModelTarget
+    template: int
+    start_targets: Mapping[int, ModelTarget]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +35,51 @@ class World:
     stable: Side
     canary: Side | None = None
     weight: int = 0
-    abort: str = ""
     targets: Mapping[str, ModelTarget] = field(default_factory=dict)
 
 
 def wanted_world(s: Snapshot, status: Status, stable: Revision) -> World:
-    """The world for `status`; `stable` is the revision that stable pods are made from."""
+    """The world for `status`; `stable` is the revision that stable pods go back to."""
     rollout = status.rollout
     if rollout is None or rollout.stage is Stage.INITIALIZING:
-        return _only_stable(s, stable)
-    start = _stable_start(s, rollout, stable)
-    canary = _canary(s, rollout)
-    targets = {pod.name: _stable_pod_target(s, rollout, stable, pod) for pod in s.track(Track.STABLE)}
-    targets |= {pod.name: _canary_pod_target(s, rollout, stable, pod) for pod in s.track(Track.CANARY)}
+        return _only_stable(s, status, stable)
+    new = s.revisions.get(rollout.target.revision)
     return World(
-        stable=Side(stable, s.spec.serving.replicas, start),
-        canary=canary,
+        stable=_stable(s, rollout, stable, new),
+        canary=_canary(s, rollout, new),
         weight=wanted_weight(s, rollout),
-        targets=targets,
+        targets=server_targets(s, rollout, stable, new),
     )
 
 
-def _only_stable(s: Snapshot, stable: Revision) -> World:
-    target = stable_target(s.spec.model_name, stable.base_path, {stable.version}, stable.version)
-    targets = {pod.name: target for pod in s.track(Track.STABLE)}
-    return World(Side(stable, s.spec.serving.replicas, target), targets=targets)
+def _only_stable(s: Snapshot, status: Status, stable: Revision) -> World:
+    made_from = status.stable.template if status.stable else 0
+    target = alone(s, stable)
+    targets = {pod.name: target for pod in s.track(Track.STABLE) if pod.template == made_from}
+    return World(Side(stable, s.spec.serving.replicas, made_from, {made_from: target}), targets=targets)
+
+
+def _stable(s: Snapshot, rollout: Rollout, stable: Revision, new: Revision | None) -> Side:
+    assert s.status.stable is not None
+    starts = start_targets(s, rollout, stable, new)
+    if new is not None and _rolls_now(s, rollout):
+        return Side(new, s.spec.serving.replicas, template(s, rollout), starts)
+    return Side(stable, s.spec.serving.replicas, s.status.stable.template, starts)
+
+
+def _rolls_now(s: Snapshot, rollout: Rollout) -> bool:
+    """Whether stable pods are to be made from the new revision; begun only with room for the pod that comes first."""
+    if rollout.method is not Method.ROLL or rollout.stage not in {Stage.PROMOTING, Stage.BAKING}:
+        return False
+    return rollout.stage is Stage.BAKING or _roll_begun(s, rollout) or has_room(s, 1)
+
+
+def _roll_begun(s: Snapshot, rollout: Rollout) -> bool:
+    found = s.child("Deployment", child(s.name, Track.STABLE))
+    if found is None:
+        return True
+    made = found.raw["spec"]["template"]["metadata"].get("annotations", {})
+    return bool(made.get(names.ANNOTATION_TEMPLATE) == str(template(s, rollout)))
 
 
 def wanted_weight(s: Snapshot, rollout: Rollout) -> int:
@@ -63,147 +87,36 @@ def wanted_weight(s: Snapshot, rollout: Rollout) -> int:
     step = rollout.current_step
     if step is None or rollout.stage not in {Stage.PROGRESSING, Stage.PROMOTING}:
         return 0
+    if (rollout.lost_since and rollout.step_started is None) or not ready(s, Track.CANARY):
+        return 0
     now = (s.route.weight if s.route else 0) or 0
     enough = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
     return step.weight if enough else min(now, step.weight)
 
 
-def canary_replicas(s: Snapshot, rollout: Rollout) -> int:
-    """Canary pods for the current step; before the first, those that it will need."""
-    step = rollout.current_step or rollout.steps[0]
-    return step.canary_replicas(s.spec.serving.replicas)
-
-
-def answering(s: Snapshot, track: Track, version: int) -> list[Pod]:
-    """Pods that count: ready, and the version answers in their own model server."""
-    return [pod for pod in s.track(track) if pod.ready and pod.report and version in pod.report.answering]
-
-
-def verified(pod: Pod, version: int) -> bool:
-    """Whether a stable pod is through its promotion: the version answers and label `stable` resolves to it."""
-    report = pod.report
-    return report is not None and version in report.answering and report.labels.get("stable") == version
-
-
-def promoted(s: Snapshot, rollout: Rollout) -> bool:
-    """Whether every stable pod is through, and there are as many as there should be."""
-    pods = s.track(Track.STABLE)
-    return len(pods) >= s.spec.serving.replicas and all(verified(pod, rollout.target.version) for pod in pods)
-
-
-def not_returned(s: Snapshot, stable: int) -> list[Pod]:
-    """Stable pods that may have another version than the stable one, even one that is still loading.
-
-    One that is LOADING would become available later, so it counts as there until it is END. A pod without an address
-    has not started; it will come up on the ConfigMap.
-    """
-    return [pod for pod in s.track(Track.STABLE) if pod.ip and (pod.report is None or pod.report.active != {stable})]
-
-
-def changing(s: Snapshot, rollout: Rollout) -> list[Pod]:
-    """Stable pods in the middle of their promotion: the new version is listed or called for, but not verified."""
-    version = rollout.target.version
-    return [pod for pod in s.track(Track.STABLE) if _touched(pod, version) and not verified(pod, version)]
-
-
-def _touched(pod: Pod, version: int) -> bool:
-    report, reload = pod.report, pod.server.reload
-    listed = report is not None and version in report.active
-    return listed or (reload is not None and reload.ended is None and version in reload.target.versions)
-
-
-def _stable_start(s: Snapshot, rollout: Rollout, stable: Revision) -> ModelTarget:
-    """What a restarted stable pod comes up with: never ahead of what every pod has been verified to have."""
-    both = rollout.stage is Stage.BAKING or (rollout.stage is Stage.PROMOTING and promoted(s, rollout))
-    if both:
-        return _promoted_target(s, rollout, stable)
-    return stable_target(s.spec.model_name, stable.base_path, {stable.version}, stable.version)
-
-
-def _promoted_target(s: Snapshot, rollout: Rollout, stable: Revision) -> ModelTarget:
-    versions = {stable.version, rollout.target.version}
-    return stable_target(s.spec.model_name, stable.base_path, versions, rollout.target.version)
-
-
-def _stable_pod_target(s: Snapshot, rollout: Rollout, stable: Revision, pod: Pod) -> ModelTarget:
-    """Load first, move the label once the version answers: one call with both would never converge."""
-    alone = stable_target(s.spec.model_name, stable.base_path, {stable.version}, stable.version)
-    if rollout.stage not in {Stage.PROMOTING, Stage.BAKING}:
-        return alone
-    version = rollout.target.version
-    if pod.report is not None and version in pod.report.answering:
-        return _promoted_target(s, rollout, stable)
-    if rollout.stage is Stage.BAKING or pod.name in _chosen(s, rollout):
-        return stable_target(s.spec.model_name, stable.base_path, {stable.version, version}, stable.version)
-    return alone
-
-
-def _chosen(s: Snapshot, rollout: Rollout) -> set[str]:
-    """Stable pods that may load the new version now: those under way, then the next by name up to maxParallel.
-
-    By name, so that an operator that was killed right after a call chooses the same pod again.
-    """
-    under_way = changing(s, rollout)
-    pods = s.track(Track.STABLE)
-    if holding(s, rollout) or any(pod.report is None for pod in pods):
-        return {pod.name for pod in under_way}
-    free = s.spec.strategy.parallel(s.spec.serving.replicas) - len(under_way)
-    waiting = [pod for pod in pods if pod.ready and not _touched(pod, rollout.target.version)]
-    return {pod.name for pod in (*under_way, *waiting[: max(0, free)])}
-
-
-def _canary(s: Snapshot, rollout: Rollout) -> Side | None:
-    revision = s.revisions.get(rollout.target.revision)
-    if revision is None or not _canary_wanted(s, rollout):
+def _canary(s: Snapshot, rollout: Rollout, new: Revision | None) -> Side | None:
+    if new is None or not _canary_wanted(s, rollout):
         return None
-    target = canary_target(s.spec.model_name, revision.base_path, {revision.version}, revision.version)
-    return Side(revision, canary_replicas(s, rollout), target)
+    target = canary_target(s.spec.model_name, new.base_path, {new.version}, new.version)
+    return Side(new, canary_replicas(s, rollout), 0, {0: target})
 
 
 def _canary_wanted(s: Snapshot, rollout: Rollout) -> bool:
     """Canary pods stay while they may have traffic, and for the drain after that; they start when there is room."""
     exists = s.child("Deployment", child(s.name, Track.CANARY)) is not None
-    if rollout.stage in {Stage.BAKING, Stage.ROLLING_BACK}:
+    if rollout.stage in {Stage.BAKING, Stage.ROLLING_BACK} or not rollout.steps:
         return exists and not drained(s, rollout)
-    return exists or rollout.stage is not Stage.PREPARING or has_room(s, rollout)
+    return exists or rollout.stage is not Stage.PREPARING or has_room(s, canary_replicas(s, rollout))
 
 
-def has_room(s: Snapshot, rollout: Rollout) -> bool:
-    """Whether the canary may start: no GPU asked for, or enough free slots, or no way to know."""
+def has_room(s: Snapshot, pods: int) -> bool:
+    """Whether so many pods may start: no GPU asked for, or enough free slots, or no way to know."""
     if s.spec.serving.gpu is None:
         return True
-    return s.capacity is not None and (s.capacity.slots is None or s.capacity.slots >= canary_replicas(s, rollout))
+    return s.capacity is not None and (s.capacity.slots is None or s.capacity.slots >= pods)
 
 
 def drained(s: Snapshot, rollout: Rollout) -> bool:
     """Whether the canary's last requests have had their time: weight 0 is live, and the drain has passed since."""
     gone = s.route is None or (s.route.weight == 0 and not s.route.problem)
     return gone and s.now - rollout.since >= s.spec.strategy.drain
-
-
-def _canary_pod_target(s: Snapshot, rollout: Rollout, stable: Revision, pod: Pod) -> ModelTarget:
-    """The new version alone; one pod first proves that both fit in one server together."""
-    version = rollout.target.version
-    versions = {version}
-    if rollout.stage is Stage.PREPARING and not rollout.fits and pod is proving_pod(s, rollout):
-        versions.add(stable.version)
-    return canary_target(s.spec.model_name, stable.base_path, versions, version)
-
-
-def proving_pod(s: Snapshot, rollout: Rollout) -> Pod | None:
-    """The canary pod that loads both versions before any traffic, once all canary pods answer."""
-    pods = answering(s, Track.CANARY, rollout.target.version)
-    return pods[0] if len(pods) >= canary_replicas(s, rollout) else None
-
-
-def in_place(pod: Pod, target: ModelTarget) -> bool:
-    """Whether a server has what it should have, or is on its way there with nothing left to be told."""
-    report = pod.report
-    if report is None:
-        return False
-    wanted = set(target.versions)
-    loading = all(report.state(version) not in {None, LoadState.END, LoadState.UNLOADING} for version in wanted)
-    leaving = all(report.state(version) is LoadState.UNLOADING for version in report.active - wanted)
-    label = target.label("stable")
-    labelled = report.labels.get("stable") == label or label not in report.answering
-    return loading and leaving and labelled

@@ -1,0 +1,120 @@
+"""What the pods of both tracks show about a rollout: who answers, who has the new revision, who is on the way.
+
+A stable pod gets the new revision in one of three ways, and each has its own proof (docs/design.md, "Promotion"):
+
+- reload to a higher version: both versions are loaded, and label `stable` names the new one;
+- reload to a lower version: the old one has to go, or it would go on answering, as the highest that is available;
+- roll: the pod was made from the new template.
+"""
+
+from datetime import timedelta
+
+from modelrollout.core.names import Track
+from modelrollout.core.snapshot import Pod, Snapshot
+from modelrollout.core.spec import Method
+from modelrollout.core.status import Rollout
+
+FAILURE_SHOWS = timedelta(seconds=3)
+"""A reload acts at the server's next disk poll and tick, about 1.2 s; an END seen later than this is its outcome."""
+
+
+def answering(s: Snapshot, track: Track, version: int) -> list[Pod]:
+    """Pods that count: ready, and the version answers in their own model server."""
+    return [pod for pod in s.track(track) if pod.ready and pod.report and version in pod.report.answering]
+
+
+def ready(s: Snapshot, track: Track) -> list[Pod]:
+    """Pods that get requests at all."""
+    return [pod for pod in s.track(track) if pod.ready]
+
+
+def canary_replicas(s: Snapshot, rollout: Rollout) -> int:
+    """Canary pods for the current step; before the first, those that it will need. 0 for a rollout without steps."""
+    if not rollout.steps:
+        return 0
+    step = rollout.current_step or rollout.steps[0]
+    return step.canary_replicas(s.spec.serving.replicas)
+
+
+def stable_version(s: Snapshot) -> int:
+    """The version to go back to. Only asked while there is one."""
+    assert s.status.stable is not None
+    return s.status.stable.version
+
+
+def keeps_standby(s: Snapshot, rollout: Rollout) -> bool:
+    """Whether a promoted pod keeps the old version loaded until the bake is over, so that going back is one call."""
+    return rollout.method is Method.RELOAD and rollout.target.version > stable_version(s)
+
+
+def template(s: Snapshot, rollout: Rollout) -> int:
+    """Template of promoted stable pods: a roll makes one that is called after its attempt."""
+    assert s.status.stable is not None
+    return rollout.attempt if rollout.method is Method.ROLL else s.status.stable.template
+
+
+def counts_as_new(s: Snapshot, rollout: Rollout, pod: Pod) -> bool:
+    """Whether a stable pod may answer with the new revision: without a label the highest available version answers."""
+    version, report = rollout.target.version, pod.report
+    if rollout.method is Method.ROLL:
+        return pod.template == template(s, rollout)
+    if report is None or version not in report.active:
+        return False
+    return version > stable_version(s) or stable_version(s) not in report.available
+
+
+def verified(s: Snapshot, rollout: Rollout, pod: Pod) -> bool:
+    """Whether a stable pod is through its promotion."""
+    version, report = rollout.target.version, pod.report
+    if report is None or version not in report.answering or pod.template != template(s, rollout):
+        return False
+    if rollout.method is Method.ROLL:
+        return pod.ready
+    return report.labels.get("stable") == version and (keeps_standby(s, rollout) or report.active == {version})
+
+
+def promoted(s: Snapshot, rollout: Rollout) -> bool:
+    """Whether every stable pod is through, and there are as many as there should be."""
+    pods = s.track(Track.STABLE)
+    return len(pods) >= s.spec.serving.replicas and all(verified(s, rollout, pod) for pod in pods)
+
+
+def touched(rollout: Rollout, pod: Pod) -> bool:
+    """Whether a stable pod's promotion by reload has begun: the new version is listed, or is being called for."""
+    report, version = pod.report, rollout.target.version
+    listed = report is not None and version in report.active
+    return listed or (pod.server.reloading and pod.server.reload is not None and pod.server.reload.asks_for(version))
+
+
+def changing(s: Snapshot, rollout: Rollout) -> list[Pod]:
+    """Stable pods in the middle of their promotion."""
+    if rollout.method is Method.ROLL:
+        return [p for p in s.track(Track.STABLE) if counts_as_new(s, rollout, p) and not verified(s, rollout, p)]
+    return [pod for pod in s.track(Track.STABLE) if touched(rollout, pod) and not verified(s, rollout, pod)]
+
+
+def load_failure(s: Snapshot, rollout: Rollout, pod: Pod) -> str:
+    """Why a stable pod cannot load the new version, empty while that is not proven.
+
+    Servers never forget a failed load, so one that is listed may be of an earlier attempt: only what is still so
+    after a call of this process counts.
+    """
+    call, version = pod.server.reload, rollout.target.version
+    if pod.report is None or call is None or call.ended is None or not call.asks_for(version):
+        return ""
+    return pod.report.failure(version) if s.now - call.ended >= FAILURE_SHOWS else ""
+
+
+def not_returned(s: Snapshot) -> list[Pod]:
+    """Stable pods that may have anything but the stable revision, even a version that is still loading.
+
+    One that is LOADING would become available later, so it counts as there until it is END. A pod without an address
+    has not started; it will come up on the ConfigMap.
+    """
+    stable = s.status.stable
+    assert stable is not None
+    return [
+        pod
+        for pod in s.track(Track.STABLE)
+        if pod.template != stable.template or (pod.ip and (pod.report is None or pod.report.active != {stable.version}))
+    ]
