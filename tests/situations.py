@@ -133,6 +133,18 @@ def reach(scene: Scene, phase: str, replicas: int = 2) -> None:
     scene.wait(phase, reached.get(phase, stage(phase)), 120)
 
 
+def promote(scene: Scene, version: int, replicas: int = 2, **strategy: Any) -> dict[str, Any]:
+    """Ask for a version and wait until it is promoted; returns the status at that moment."""
+    before = len(scene.status()["history"])
+    scene.kube.apply(quick(scene, version, replicas, **strategy))
+    promoted = (version, "Promoted")
+    return scene.wait(
+        f"{version} promoted",
+        lambda s: "rollout" not in s and history(s)[:1] == [promoted] and len(s["history"]) > before,
+        120,
+    )
+
+
 def scale(scene: Scene, replicas: int) -> None:
     """Set the replicas through the scale subresource, as a HorizontalPodAutoscaler does."""
     url = f"{scene.kube.url}/apis/modelrollout.io/v1alpha1/namespaces/default/modelrollouts/{scene.name}/scale"
