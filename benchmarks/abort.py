@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import crowd, figures, options
-from benchmarks.figures import Figure
-from benchmarks.lab import RELAY, Lab, NeverError, lab, rollout
-from benchmarks.timeline import Abort, IncompleteError, Limits, abort_figures, zeros
-from playground.scene import NeverHappenedError, Scene, Traffic
-from playground.toolchain.progress import say
+from benchmarks import crowd
+from benchmarks.command import Benchmark, Budget, attempt
+from benchmarks.figures import Figure, Run
+from benchmarks.lab import RELAY, Lab, rollout
+from benchmarks.timeline import Limits, abort_figures, zeros
+from playground.scene import Scene, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,16 +48,20 @@ FIGURES = (
     Figure("flipToZero", "going bad to weight 0 in the API", "s", worst_goal=2),
 )
 
-Trouble = Callable[[Lab, Scene], AbstractContextManager[object]]
+Cause = Callable[[Lab, Scene], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
-class Variant:
-    """What else goes wrong just before the version goes bad, and how many canary pods there are."""
+class Trouble:
+    """What else goes wrong just before the version goes bad, how many canary pods there are, how long it goes on.
+
+    A rollback does not end while a stable pod's server is silent, so that trouble ends before it.
+    """
 
     runs: int
-    trouble: Trouble
+    cause: Cause
     canaries: int = 1
+    until_rolled_back: bool = True
 
 
 @contextmanager
@@ -97,98 +102,66 @@ def _server_silent(found: Lab, scene: Scene) -> Iterator[None]:
         found.inside("signal", pod, str(int(signal.SIGCONT)))
 
 
+def _rolled_back(status: dict[str, Any]) -> bool:
+    return "rollout" not in status
+
+
 def _ready(pod: dict[str, Any]) -> bool:
     conditions = pod.get("status", {}).get("conditions", ())
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-VARIANTS = {
-    "plain": Variant(30, lambda _lab, _scene: nullcontext()),
-    "stable-unready": Variant(5, _stable_unready),
-    "canary-gone": Variant(5, _canary_gone, canaries=2),
-    "prometheus-gone": Variant(5, _prometheus_gone),
-    "server-silent": Variant(5, _server_silent),
+TROUBLES = {
+    "plain": Trouble(30, lambda _lab, _scene: nullcontext()),
+    "stable-unready": Trouble(5, _stable_unready),
+    "canary-gone": Trouble(5, _canary_gone, canaries=2),
+    "prometheus-gone": Trouble(5, _prometheus_gone),
+    "server-silent": Trouble(5, _server_silent, until_rolled_back=False),
 }
-_CROWD = "thirty-at-once"
+_CROWD = 30
 
 
-def main(arguments: list[str]) -> int:
-    """Measure, keep and publish; 1 when a run did not show an abort."""
-    parser = options.parser("abort", str(__doc__).split("\n\n", 1)[0], [*VARIANTS, _CROWD])
-    chosen = parser.parse_args(arguments)
-    results, failed = figures.load("abort"), 0
-    wanted = [] if chosen.table else chosen.variant or [*VARIANTS, _CROWD]
-    for name in wanted:
-        results = results if chosen.append else figures.without(results, name)
-    alone = [name for name in wanted if name in VARIANTS]
-    if alone:
-        with lab(chosen.dir) as found:
-            environment = found.describe()
-            for run in _alone(found, alone, chosen.runs):
-                failed += "problem" in run
-                run["answeredToZeroInWrites"] = _in_writes(run, environment)
-                results = figures.keep(results, run, environment)
-    if _CROWD in wanted:
-        with lab(chosen.dir) as found:
-            environment = found.describe()
-            for run in crowd.go_bad_at_once(found, 30):
-                results = figures.keep(results, {"variant": _CROWD, **run}, environment)
-    figures.publish(results, figures.table(results["runs"], FIGURES))
-    return int(failed > 0)
-
-
-def _in_writes(run: figures.Run, environment: dict[str, Any]) -> float | None:
-    span = run.get("answeredToZero")
-    return None if span is None else round(1000 * span / environment["apiWriteMs"], 2)
-
-
-def _alone(found: Lab, names: list[str], runs: int | None) -> Iterator[figures.Run]:
+def _alone(trouble: Trouble, found: Lab, budget: Budget) -> Iterator[Run]:
     """One bad version after the other, on one rollout, under one stream of traffic."""
     with rollout(found, NAME) as scene:
         scene.publish(STABLE)
-        scene.misbehave({})
         scene.kube.apply(_manifest(scene, STABLE, 1))
         scene.wait("the first version serving", lambda status: status.get("phase") == "Healthy")
-        version = STABLE
         with scene.traffic(RATE) as traffic:
-            for name in names:
-                for number in range(runs or VARIANTS[name].runs):
-                    version += 1
-                    run = _attempt(found, scene, traffic, VARIANTS[name], version)
-                    say(f"{name} {number + 1}: {run}")
-                    yield {"variant": name, "version": version, **run}
+            for number in budget.runs(trouble.runs):
+                yield attempt(partial(_run, found, scene, traffic, trouble, STABLE + number))
 
 
-def _attempt(found: Lab, scene: Scene, traffic: Traffic, variant: Variant, version: int) -> figures.Run:
-    """One run; what went wrong with it, if it did, is a result too."""
-    try:
-        return _run(found, scene, traffic, variant, version)
-    except (IncompleteError, NeverError, NeverHappenedError) as error:
-        return {"problem": str(error)[:500]}
+def _together(found: Lab, budget: Budget) -> Iterator[Run]:
+    """Many rollouts that go bad in one moment; a run is one of them."""
+    yield from crowd.go_bad_at_once(found, budget.asked or _CROWD)
 
 
-def _run(found: Lab, scene: Scene, traffic: Traffic, variant: Variant, version: int) -> figures.Run:
+def _run(found: Lab, scene: Scene, traffic: Traffic, trouble: Trouble, version: int) -> Run:
     scene.publish(version)
-    scene.kube.apply(_manifest(scene, version, variant.canaries))
+    scene.misbehave({})
+    scene.kube.apply(_manifest(scene, version, trouble.canaries))
     scene.wait("weight 50 live", lambda status: status.get("rollout", {}).get("weightLive") == 50)
     time.sleep(_SETTLED_SECONDS + random.random())  # noqa: S311 - to meet the clocks at any phase
-    with variant.trouble(found, scene):
+    with trouble.cause(found, scene):
         flipped = time.time()
         scene.misbehave({"versions": {str(version): _FAULT}})
         found.wait_for("weight 0", lambda: zeros(found.events(flipped)), 60)
         time.sleep(2)  # whatever is still on its way
-        seen = _abort(found, flipped, found.route_writes(NAME, flipped))
+        seen = found.aborted(NAME, flipped)
         result = abort_figures(seen, traffic.answers(), LIMITS)
-        scene.wait("the end of the rollback", lambda status: "rollout" not in status)
+        if trouble.until_rolled_back:
+            scene.wait("the end of the rollback", _rolled_back)
+    scene.wait("the end of the rollback", _rolled_back)
     ended = time.time()
     scene.misbehave({})
     scene.wait("all stable pods ready", lambda _: all(map(_ready, scene.pods("stable"))))
-    return {**result, "flipToZero": round(seen.weight_zero - flipped, 4), "rolledBack": round(ended - flipped, 2)}
-
-
-def _abort(found: Lab, flipped: float, writes: tuple[float, ...] | list[float]) -> Abort:
-    events = [event for event in found.events(flipped) if event.what == "answer" or event.name == NAME]
-    return Abort(flipped, events, writes, found.scrapes(NAME, 60) if writes else ())
+    return {
+        **result,
+        "answeredToZeroInWrites": round(result["answeredToZero"] / found.write_seconds, 2),
+        "flipToZero": round(seen.weight_zero - flipped, 4),
+        "rolledBack": round(ended - flipped, 2),
+    }
 
 
 def _manifest(scene: Scene, version: int, canaries: int) -> dict[str, Any]:
@@ -207,5 +180,13 @@ def _manifest(scene: Scene, version: int, canaries: int) -> dict[str, Any]:
     return scene.manifest(version, strategy=strategy, analysis=analysis)
 
 
+BENCHMARK = Benchmark(
+    "abort",
+    str(__doc__).split("\n\n", 1)[0],
+    {**{name: partial(_alone, trouble) for name, trouble in TROUBLES.items()}, "thirty-at-once": _together},
+    FIGURES,
+    minutes=15,
+)
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(BENCHMARK.main(sys.argv[1:]))

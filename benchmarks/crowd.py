@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.lab import RELAY, Lab
-from benchmarks.timeline import Abort, Limits, first_over_limits, zeros
+from benchmarks.timeline import Limits, first_over_limits, zeros
 from playground import control
 from playground.components import NODE_AGENT
 from playground.scene import Scene
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 PREFIX = "crowd-"
 STABLE, BAD = 101, 102
 _LIMITS = Limits(share=0.01, window=2.0, requests=10)
-_PATIENCE = 300.0
+_PATIENCE = 180.0
+_PATIENCE_EACH = 2.0
 _TEMPLATE = "crowd-template"
 
 
@@ -50,17 +51,24 @@ class Crowd:
         items = self.kube.list("ModelRollout")
         return [item.get("status", {}) for item in items if item["metadata"]["name"].startswith(PREFIX)]
 
+    @property
+    def patience(self) -> float:
+        """Seconds that the whole crowd may take for anything."""
+        return _PATIENCE + _PATIENCE_EACH * len(self.names)
+
     def wait_healthy(self) -> None:
         """All serve the first version."""
-        self.found.wait_for("all healthy", lambda: self._all(lambda s: s.get("phase") == "Healthy"), _PATIENCE)
+        self.found.wait_for("all healthy", lambda: self._all(lambda s: s.get("phase") == "Healthy"), self.patience)
 
     def wait_live(self, weight: int) -> None:
         """The weight is live everywhere."""
         live = self._live
-        self.found.wait_for(f"weight {weight} live everywhere", lambda: self._all(lambda s: live(s) == weight), 300)
+        self.found.wait_for(
+            f"weight {weight} everywhere", lambda: self._all(lambda s: live(s) == weight), self.patience
+        )
 
     def _all(self, condition: Any) -> bool:
-        time.sleep(0.5)  # a list of hundreds is no light question
+        time.sleep(0.5 + len(self.names) / 100)  # a list of hundreds is no light question
         found = self.statuses()
         return len(found) == len(self.names) and all(map(condition, found))
 
@@ -87,7 +95,7 @@ def gathered(found: Lab, count: int) -> Iterator[Crowd]:
             yield crowd
             for name in names:
                 kube.delete("ModelRollout", name)
-            found.wait_for("the end of all pods", lambda: not _pods(kube), _PATIENCE)
+            found.wait_for("the end of all pods", lambda: not _pods(kube), crowd.patience)
     finally:
         control.ask(found.state, "start", name=NODE_AGENT)
 
@@ -135,12 +143,12 @@ def go_bad_at_once(found: Lab, count: int) -> list[dict[str, Any]]:
 def _figures(crowd: Crowd, name: str, flipped: float) -> dict[str, Any]:
     """Of one rollout among many. There are no users, so it begins with the moment of going bad."""
     found = crowd.found
-    own = [e for e in found.events(flipped) if e.name == name or (e.what == "answer" and f"{name}-canary-" in e.name)]
-    seen = Abort(flipped, own, found.route_writes(name, flipped), found.scrapes(name, 60))
+    seen = found.aborted(name, flipped)
     over = first_over_limits(seen.scrapes, _LIMITS, flipped)
     return {
         "rollout": name,
         "answeredToZero": round(seen.weight_zero - seen.query_answered, 4),
+        "answeredToZeroInWrites": round((seen.weight_zero - seen.query_answered) / found.write_seconds, 2),
         "scrapeToZero": round(seen.weight_zero - over, 4),
         "flipToZero": round(seen.weight_zero - flipped, 4),
     }

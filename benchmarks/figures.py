@@ -21,14 +21,18 @@ Run = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a table: where it stands in a run, what people call it, and its goals, if it has any."""
+    """One line of a table: where the figure stands in a run, what people call it, and its goals, if it has any.
+
+    A `total` is summed over the runs; its goal is `worst_goal`.
+    """
 
     key: str
     title: str
-    unit: str
+    unit: str = ""
     factor: float = 1
     median_goal: float | None = None
     worst_goal: float | None = None
+    total: bool = False
 
 
 def load(name: str) -> dict[str, Any]:
@@ -55,37 +59,64 @@ def keep(results: Mapping[str, Any], run: Run, environment: Mapping[str, Any]) -
 
 
 def table(runs: Sequence[Run], figures: Iterable[Figure]) -> list[str]:
-    """A Markdown table: a line for each variant and figure, with median, worst and goal."""
-    lines = ["| variant | runs | figure | median | worst | goal |", "|---|---|---|---|---|---|"]
-    chosen = list(figures)
-    for variant in dict.fromkeys(run["variant"] for run in runs):
-        of_variant = [run for run in runs if run["variant"] == variant]
-        for figure in chosen:
-            values = [run[figure.key] * figure.factor for run in of_variant if run.get(figure.key) is not None]
-            if values:
-                lines.append(_line(variant, values, figure))
+    """A Markdown table: a line for each figure, a column for each variant with `median / worst`, or the total."""
+    variants = {name: [run for run in runs if run["variant"] == name] for name in _names(runs)}
+    heads = [f"{name}, {_count(found)}" for name, found in variants.items()]
+    lines = [_row(["median / worst", "goal", *heads]), _row(["---"] * (len(heads) + 2))]
+    for figure in figures:
+        cells = [_cell(figure, _values(figure, found)) for found in variants.values()]
+        if any(cells):
+            lines.append(_row([figure.title, _goals(figure), *cells]))
     return lines
 
 
-def _line(variant: str, values: Sequence[float], figure: Figure) -> str:
+def _names(runs: Iterable[Run]) -> list[str]:
+    return list(dict.fromkeys(run["variant"] for run in runs))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |".replace("  ", " ")
+
+
+def _count(runs: Sequence[Run]) -> str:
+    """How many runs gave figures; a run that did not show what it is about has a `problem` instead."""
+    good = sum("problem" not in run for run in runs)
+    plural = "s" if len(runs) != 1 else ""
+    return f"{good} run{plural}" if good == len(runs) else f"{good} of {len(runs)} run{plural}"
+
+
+def _values(figure: Figure, runs: Iterable[Run]) -> list[float]:
+    return [run[figure.key] * figure.factor for run in runs if run.get(figure.key) is not None]
+
+
+def _cell(figure: Figure, values: Sequence[float]) -> str:
+    """Empty without values; what misses its goal says so."""
+    if not values:
+        return ""
+    if figure.total:
+        return _marked(sum(values), figure.worst_goal)
     middle, worst = median(values), max(values)
-    cells = (variant, str(len(values)), figure.title, _number(middle, figure), _number(worst, figure))
-    return f"| {' | '.join(cells)} | {_goal(figure, middle, worst)} |"
+    return f"{_marked(middle, figure.median_goal)} / {_marked(worst, figure.worst_goal)}"
 
 
-def _number(value: float, figure: Figure) -> str:
-    return f"{value:.3g} {figure.unit}".rstrip() if abs(value) < 1000 else f"{value:,.0f} {figure.unit}".rstrip()
+def _marked(value: float, goal: float | None) -> str:
+    text = _number(value)
+    return f"**{text} (missed)**" if goal is not None and value > goal else text
 
 
-def _goal(figure: Figure, middle: float, worst: float) -> str:
-    """The goals, each with whether it was reached."""
-    goals = (("median", figure.median_goal, middle), ("worst", figure.worst_goal, worst))
-    parts = [
-        f"{name} {_number(goal, figure)}: {'reached' if value <= goal else '**missed**'}"
-        for name, goal, value in goals
-        if goal is not None
-    ]
-    return ", ".join(parts)
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+
+
+def _goals(figure: Figure) -> str:
+    """Beside each other as the figures are, with the unit; the unit alone where nothing is asked for."""
+    if figure.total:
+        goal = "" if figure.worst_goal is None else _number(figure.worst_goal)
+        return f"{goal} {figure.unit}".strip()
+    given = (figure.median_goal, figure.worst_goal)
+    if given == (None, None):
+        return figure.unit
+    return f"{' / '.join('-' if goal is None else _number(goal) for goal in given)} {figure.unit}".strip()
 
 
 def environment_line(environments: Iterable[Mapping[str, Any]]) -> str:

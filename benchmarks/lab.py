@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,13 +15,14 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import requests
 
-from benchmarks.timeline import Event, Scrape
+from benchmarks.timeline import Abort, Event, Scrape
 from playground import box, lifecycle
 from playground.box import API_ADDRESS
 from playground.kube import Kube
@@ -98,6 +100,13 @@ class Lab:
                     found.append(entry)
         return found
 
+    def seen(self, name: str, since: float, **facts: Any) -> float:
+        """When the status of a rollout first showed these facts. Raises NeverError."""
+        for event in self.events(since):
+            if (event.what, event.name) == ("status", name) and facts.items() <= event.facts.items():
+                return event.at
+        raise NeverError(f"{name}: {facts} was never seen")
+
     def route_writes(self, name: str, since: float) -> list[float]:
         """When the operator sent this rollout's route."""
         wanted = {"event": "apply", "kind": "HTTPRoute", "name": name}
@@ -143,8 +152,9 @@ class Lab:
         """End the program and the nsenter that holds it: the signal goes to the program, its child."""
         assert process.stdin is not None
         process.stdin.close()
-        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            os.kill(int(child), 15)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended by itself
+            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                os.kill(int(child), signal.SIGTERM)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
@@ -158,9 +168,10 @@ class Lab:
         """What figures depend on: cores, versions, and how long one write takes here, in milliseconds."""
         kubernetes = self.kube.session.get(f"{self.kube.url}/version", timeout=10).json()["gitVersion"]
         versions = {"Python": platform.python_version(), "Kubernetes": kubernetes.removeprefix("v"), **_modules()}
-        return {"cores": os.cpu_count(), "versions": versions, "apiWriteMs": self._write_milliseconds()}
+        return {"cores": os.cpu_count(), "versions": versions, "apiWriteMs": round(1000 * self.write_seconds, 2)}
 
-    def _write_milliseconds(self) -> float:
+    @cached_property
+    def write_seconds(self) -> float:
         """Median of 20 writes of a ConfigMap, one after the other: the yardstick for machines that differ."""
         kube, spans = self.kube, []
         for number in range(20):
@@ -170,9 +181,15 @@ class Lab:
             }  # fmt: skip
             begin = time.perf_counter()
             kube.apply(manifest)
-            spans.append(1000 * (time.perf_counter() - begin))
+            spans.append(time.perf_counter() - begin)
         kube.delete("ConfigMap", "yardstick")
-        return round(median(spans), 2)
+        return median(spans)
+
+    def aborted(self, name: str, flipped: float) -> Abort:
+        """What is known of the abort of a rollout since its version went bad."""
+        of_canary = f"{name}-canary-"  # as its queries name its pods
+        events = [e for e in self.events(flipped) if e.name == name or (e.what == "answer" and of_canary in e.name)]
+        return Abort(flipped, events, self.route_writes(name, flipped), self.scrapes(name, 60))
 
 
 def _modules() -> dict[str, str]:
@@ -215,13 +232,21 @@ def _observed(found: Lab) -> Iterator[None]:
 
 @contextmanager
 def rollout(found: Lab, name: str) -> Iterator[Scene]:
-    """A scene whose rollout is gone after the block."""
+    """A scene whose rollout is not there before and after the block."""
     scene = Scene(found.state, name)
+    _clear(found, scene)
+    scene.models.mkdir(parents=True, exist_ok=True)
+    scene.misbehave({})
     try:
         yield scene
     finally:
-        scene.kube.delete("ModelRollout", name)
+        _clear(found, scene)
         scene.kube.session.close()
+
+
+def _clear(found: Lab, scene: Scene) -> None:
+    scene.kube.delete("ModelRollout", scene.name)
+    found.wait_for("the end of its pods", lambda: not scene.pods("stable") and not scene.pods("canary"))
 
 
 @contextmanager
@@ -231,22 +256,10 @@ def callers(found: Lab, model: str, addresses: Sequence[str], rate: float) -> It
         made = []
         for number, address in enumerate(addresses):
             records = found.folder / f"direct-{model}-{number}-{time.monotonic_ns()}.ndjson"
-            stack.enter_context(
-                found.process(
-                    "-m",
-                    "playground.load",
-                    "--attached",
-                    "--model",
-                    model,
-                    "--grpc",
-                    address,
-                    "--rate",
-                    str(rate),
-                    "--records",
-                    str(records),
-                    "--report",
-                    "/dev/null",
-                )
-            )
+            words = (
+                "-m", "playground.load", "--attached", "--model", model, "--grpc", address, "--rate", str(rate),
+                "--records", str(records), "--report", "/dev/null",
+            )  # fmt: skip
+            stack.enter_context(found.process(*words))
             made.append(Traffic(records))
         yield made

@@ -67,7 +67,12 @@ def _see_route(notes: Notes, route: JsonObject) -> None:
 def _see_rollout(notes: Notes, item: JsonObject) -> None:
     status = item.get("status", {})
     rollout, version = status.get("rollout", {}), status.get("stable", {}).get("version")
-    facts = {"phase": status.get("phase"), "stage": rollout.get("stage"), "stable": version}
+    facts = {
+        "phase": status.get("phase"),
+        "stage": rollout.get("stage"),
+        "stable": version,
+        "live": rollout.get("weightLive"),
+    }
     notes.changed("status", item["metadata"]["name"], **facts)
 
 

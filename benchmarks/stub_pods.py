@@ -146,6 +146,7 @@ async def _play(options: argparse.Namespace, notes: IO[str]) -> None:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await runner.cleanup()
+        await api.delete(f"/api/v1/nodes/{_NODE}", {})  # nobody would run what is scheduled there from now on
 
 
 def _metrics(servers: dict[str, StubServer]) -> web.Application:

@@ -5,7 +5,6 @@ All times are seconds since the epoch on the one clock of the machine.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +153,7 @@ def _last(moments: Iterable[float], since: float, until: float, otherwise: str) 
 
 @dataclass(frozen=True)
 class Promotion:
-    """One promotion: the versions, when the operator first sent a weight, and when the last stable pod was promoted."""
+    """One promotion: the versions, when the operator first sent a weight, and when all stable pods were promoted."""
 
     old: int
     new: int
@@ -162,27 +161,28 @@ class Promotion:
     promoted: float
 
 
-def out_of_turn(promotions: Sequence[Promotion], answers: Iterable[Answer]) -> list[Answer]:
+def out_of_turn(promotion: Promotion, answers: Iterable[Answer]) -> list[Answer]:
     """Answers from a version that should not answer at that moment.
 
     The new one before its first weight left the operator; the old one to a request that began after every stable pod
     was promoted; any other at any time. Between the two moments both may answer.
     """
-    starts = [p.weight_sent for p in promotions]
-    wrong = []
-    for answer in answers:
-        if answer.version is None:
-            continue
-        sent = bisect_right(starts, answer.end)
-        allowed = {promotions[0].old} if not sent else {promotions[sent - 1].new}
-        if sent and answer.start <= promotions[sent - 1].promoted:
-            allowed.add(promotions[sent - 1].old)
-        if answer.version not in allowed:
-            wrong.append(answer)
-    return wrong
+    return [answer for answer in answers if answer.version is not None and not _in_turn(promotion, answer)]
+
+
+def _in_turn(promotion: Promotion, answer: Answer) -> bool:
+    if answer.version == promotion.new:
+        return answer.end >= promotion.weight_sent
+    return answer.version == promotion.old and answer.start <= promotion.promoted
 
 
 def last_answer(answers: Iterable[Answer], version: int, since: float) -> float | None:
-    """Seconds from a moment to the end of the last answer of a version to a later request; None without any."""
-    ends = [a.end for a in answers if a.version == version and a.end >= since]
+    """Seconds from a moment to the last answer of a version; None when there was none after it."""
+    ends = [answer.end for answer in answers if answer.version == version and answer.end >= since]
     return round(max(ends) - since, 4) if ends else None
+
+
+def percentile(values: Iterable[float], share: float) -> float | None:
+    """The value that this share of all values does not exceed; None of nothing."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
