@@ -25,7 +25,7 @@ from modelrollout.core.snapshot import (
     VersionState,
 )
 from modelrollout.core.spec import parse_spec
-from modelrollout.core.status import Rollout, Stage, Status, Version
+from modelrollout.core.status import Judged, Rollout, Stage, Status, Version
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 OLD, NEW = 101, 102
@@ -110,12 +110,14 @@ def rollout(stage: Stage, *, step: int = 0, since: timedelta = timedelta(seconds
     begun = NOW - timedelta(minutes=10)
     made = Rollout(2, stage, version(NEW), begun, NOW - since, spec.strategy.steps, step)
     started = NOW - since if step else None
-    return replace(made, step_started=started, **fields)
+    live = spec.strategy.steps[step - 1].weight if step else 0
+    made = replace(made, step_started=started, live=live, live_since=started, carriers=1 if step else 0)
+    return replace(made, **fields)
 
 
 def analysed(under_way: Rollout, verdict: Verdict, *, breaches: int = 0, metric: str = "errors") -> Analysed:
     """One metric with this verdict for the comparison under way."""
-    state = MetricState(Measurement(metric, verdict, f"{metric} said so"), breaches, verdict)
+    state = MetricState(Measurement(metric, verdict, f"{metric} said so"), breaches, verdict, silent=2)
     return Analysed(comparison(under_way), NOW, {metric: state})
 
 
@@ -140,6 +142,12 @@ def snapshot(under_way: Rollout | None = None, *, spec: dict[str, Any] | None = 
         capacity=Capacity(4),
     )
     return replace(made, **fields)
+
+
+def silent(given: Snapshot, verdict: Verdict, since: datetime) -> Snapshot:
+    """The same situation, with the metric on record as without a verdict since then."""
+    said = Judged("errors", "ErrorRate", "Limits", str(verdict), "errors said so", since)
+    return replace(given, status=replace(given.status, analysis=(said,)))
 
 
 def progressing(verdict: Verdict | None, since: timedelta, *, step: int = 1, **fields: Any) -> Snapshot:

@@ -87,13 +87,18 @@ def _start(pod: PodWindow, at: datetime, window: timedelta) -> datetime:
 
 
 def _increase(pods: Iterable[PodWindow], looks: Snapshots, at: datetime, window: timedelta) -> Counters | None:
-    """What the pods answered in the window; None when Prometheus reads none of them now."""
-    parts = [
-        increase(looks[_start(pod, at, window)].get(pod.pod), looks[at][pod.pod])
-        for pod in pods
-        if pod.pod in looks[at]
-    ]
+    """What the pods answered in the window; None when that is not known of any of them."""
+    parts = [part for pod in pods if (part := _pod_increase(pod, looks, at, window)) is not None]
     return total(parts) if parts else None
+
+
+def _pod_increase(pod: PodWindow, looks: Snapshots, at: datetime, window: timedelta) -> Counters | None:
+    """None when Prometheus does not read the pod now, or did not at the window's start: its whole life is no window."""
+    start, end = _start(pod, at, window), looks[at].get(pod.pod)
+    base = looks[start].get(pod.pod)
+    if base is None and pod.new and start == pod.start:
+        base = Counters()
+    return increase(base, end) if base is not None and end is not None else None
 
 
 async def _judge_one(
@@ -104,15 +109,16 @@ async def _judge_one(
     text = _evidence_query(plan, metric)
     if sides.failure is not None:
         return judge(metric, sides.failure, sides.failure, text)
-    stable = _stable_reading(plan, metric, sides.stable)
+    stable = _or_baseline(plan, metric, read_counters(metric, sides.stable) if plan.stable else None)
     return judge(metric, read_counters(metric, sides.canary), stable, text)
 
 
-def _stable_reading(plan: MetricsPlan, metric: Metric, counts: Counters | None) -> Reading:
-    """Once no pod serves the old version alone, its value as frozen when promotion began stands for it."""
-    if not plan.stable:
-        return from_baseline(next((item for item in plan.baseline if item.name == metric.name), None))
-    return read_counters(metric, counts)
+def _or_baseline(plan: MetricsPlan, metric: Metric, stable: Reading | None) -> Reading:
+    """The stable side; its last good value where no pod serves the old version alone, or too few requests reach it."""
+    kept = next((item for item in plan.baseline if item.name == metric.name), None)
+    if stable is None or (kept is not None and stable.problem is None and stable.requests < metric.min_requests):
+        return from_baseline(kept)
+    return stable
 
 
 def _evidence_query(plan: MetricsPlan, metric: Metric) -> str:
@@ -128,7 +134,7 @@ async def _judge_query(
     if not metric.limits.compares:
         return judge(metric, await canary, Reading(detail="not compared"), canary_text)
     if not plan.stable:
-        return judge(metric, await canary, _stable_reading(plan, metric, None), canary_text)
+        return judge(metric, await canary, _or_baseline(plan, metric, None), canary_text)
     stable = _series(metrics, source, _substitute(plan, metric, plan.stable), at)
     return judge(metric, *await asyncio.gather(canary, stable), canary_text)
 

@@ -7,7 +7,7 @@ what they last read. Everything here is memory: losing it costs time, never safe
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -44,6 +44,7 @@ class Probe:
     wake: Callable[[Key], None]
     servers: dict[str, Server] = field(default_factory=dict)
     analysed: Analysed | None = None
+    measured: datetime | None = None
     capacity: Capacity | None = None
     _wanted: Readings = field(default_factory=Readings)
     _loops: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -95,12 +96,14 @@ class Probe:
             asyncio.get_running_loop().call_later(RESTART_SECONDS, self.wake, self.key)
 
     async def _send(self, uid: str, action: Reload, call: ReloadCall) -> None:
-        error = ""
+        error, unanswered = "", False
         try:
             await self.sources.servers.reload(action.address, action.target)
-        except (ServerUnavailable, ReloadRefused) as problem:
+        except ReloadRefused as problem:
             error = str(problem)
-        ended = replace(call, ended=self.sources.clock.now(), error=error)
+        except ServerUnavailable as problem:
+            error, unanswered = str(problem), True
+        ended = replace(call, ended=self.sources.clock.now(), error=error, unanswered=unanswered)
         self.servers[uid] = replace(self.servers.get(uid, Server()), reload=ended)
         log.info("reload answered", rollout=self.key, pod=action.pod, versions=action.target.versions, error=error)
         self.wake(self.key)
@@ -128,6 +131,7 @@ class Probe:
     async def _read_metrics(self) -> None:
         while (plan := self._wanted.metrics) is not None:
             self.analysed = await measure(plan, self.analysed, self.sources.metrics, self.sources.clock.now())
+            self.measured = self.sources.clock.now()
             self.wake(self.key)
             await asyncio.sleep(plan.analysis.interval.total_seconds())
 

@@ -4,24 +4,24 @@ It is right after a kill between any two writes, because whatever it did not get
 next pass: the decision derives from the cluster alone (docs/design.md, "Restart safety").
 """
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, assert_never
 
 import structlog
 
-from modelrollout.core.actions import Action, Annotate, Apply, Decision, Delete, Emit, Reload
+from modelrollout.acting import Actor, Written
+from modelrollout.core.actions import Decision
 from modelrollout.core.decide import decide
 from modelrollout.core.observe import Memory, observe
 from modelrollout.core.readings import readings_wanted
+from modelrollout.core.safety import lower_only
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import InvalidSpec
+from modelrollout.core.status import SCHEMA_VERSION
 from modelrollout.core.status_json import status_from_json, status_to_json
 from modelrollout.core.story import stalled_alone
 from modelrollout.core.values import JSON
-from modelrollout.errors import Refused
 from modelrollout.ports import Cluster, Events, Key, View
 from modelrollout.probes import Probe, Sources
 
@@ -31,20 +31,15 @@ SETTLE = timedelta(milliseconds=200)
 """After a write the next pass looks whether the world is right now; an unchanged world ends that."""
 
 
-REFUSED_RETRY = timedelta(seconds=10)
-"""How soon a write that was refused is tried again: quotas, rights and missing kinds are mended by people."""
-
-
 @dataclass(slots=True)
 class _Remembered:
-    """What this process holds for one object beside its probe."""
+    """What this process holds for one object."""
 
     probe: Probe
+    written: Written = field(default_factory=Written)
     route_generation: tuple[str, int] = ("", 0)
     route_seen: datetime | None = None
-    applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
-    attempted: set[tuple[str, str]] = field(default_factory=set)
-    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    readable: JSON | None = None
 
 
 @dataclass(slots=True)
@@ -69,20 +64,18 @@ class Reconciler:
         self._known[key] = known
         children = list(self.view.children(key))
         self._look_at_route(key, known, children)
-        try:
-            snapshot = observe(rollout, children, self._memory(known), self.sources.clock.now())
-        except InvalidSpec as error:
-            await self._report_invalid(key, rollout, str(error))
-            return None
-        decision = decide(snapshot)
-        known.attempted.clear()
-        wrote = await self._act(key, known, rollout, snapshot, decision)
-        if wanted_no_more := known.refused.keys() - known.attempted:
-            known.refused = {which: why for which, why in known.refused.items() if which not in wanted_no_more}
-            self.wake(key)
-        if known.refused:
-            return REFUSED_RETRY
-        return SETTLE if wrote else decision.requeue
+        snapshot = await self._readable(key, known, rollout, children)
+        return None if snapshot is None else await self._pass(key, known, rollout, snapshot)
+
+    async def _pass(self, key: Key, known: _Remembered, rollout: JSON, snapshot: Snapshot) -> timedelta | None:
+        decision, written = decide(snapshot), known.written
+        written.attempted.clear()
+        if await self._act(key, known, rollout, snapshot, decision):
+            return SETTLE
+        if written.no_more_refused():
+            return timedelta()
+        delays = [*written.retry(bool(snapshot.contested)), *([decision.requeue] if decision.requeue else ())]
+        return min(delays, default=None)
 
     def forget(self, key: Key) -> None:
         """Stop reading for an object that is gone."""
@@ -90,10 +83,40 @@ class Reconciler:
         if known is not None:
             known.probe.stop()
 
-    def _memory(self, known: _Remembered) -> Memory:
-        probe = known.probe
-        refused = next(iter(known.refused.values()), "")
-        return Memory(probe.servers, probe.analysed, probe.capacity, known.route_seen, refused)
+    async def _readable(self, key: Key, known: _Remembered, rollout: JSON, children: Iterable[JSON]) -> Snapshot | None:
+        """The snapshot. None for an object that this operator cannot read: then an abort on record is all it does."""
+        try:
+            if rollout.get("status", {}).get("schemaVersion", SCHEMA_VERSION) <= SCHEMA_VERSION:
+                return self._observe(rollout, children, known)
+            invalid = ""
+        except InvalidSpec as error:
+            invalid = str(error)
+        action = lower_only(rollout, children)
+        if action is not None:
+            log.warning("abort of an object that cannot be read", rollout=key)
+            await self.cluster.apply(key, action.manifest, create=False)
+        if invalid:
+            await self._report_invalid(key, rollout, invalid)
+        return None
+
+    def _observe(self, rollout: JSON, children: Iterable[JSON], known: _Remembered) -> Snapshot:
+        """Raises InvalidSpec, unless there was a spec before that could be read: the rollout goes on with that."""
+        now = self.sources.clock.now()
+        memory = self._memory(known, now)
+        try:
+            snapshot = observe(rollout, children, memory, now)
+        except InvalidSpec as error:
+            if known.readable is None:
+                raise
+            return observe({**rollout, "spec": known.readable}, children, replace(memory, invalid=str(error)), now)
+        known.readable = rollout["spec"]
+        return snapshot
+
+    def _memory(self, known: _Remembered, now: datetime) -> Memory:
+        probe, written = known.probe, known.written
+        refused = next(iter(written.refused.values()), "")
+        contested = written.repairs.contested(now)
+        return Memory(probe.servers, probe.analysed, probe.capacity, known.route_seen, refused, contested)
 
     def _look_at_route(self, key: Key, known: _Remembered, children: Iterable[JSON]) -> None:
         """Note when the route's generation was first seen: the propagation floor counts from there."""
@@ -105,73 +128,17 @@ class Reconciler:
 
     async def _act(self, key: Key, known: _Remembered, rollout: JSON, snapshot: Snapshot, decision: Decision) -> bool:
         """Traffic safety, then the status, then the rest. True when anything was written to the cluster."""
-        wrote = await self._perform(key, known, rollout, snapshot, decision.first)
+        probe, written = known.probe, known.written
+        actor = Actor(self.view, self.cluster, self.events, self.sources.clock, self.wake)
+        wrote = await actor.perform(rollout, snapshot, probe, written, decision.first)
         status = status_to_json(decision.status)
         if status != rollout.get("status", {}):
-            _log_decision(key, snapshot, decision)
+            _log_decision(key, snapshot, decision, probe.measured)
             await self.cluster.write_status(key, rollout, status)
             wrote = True
         # What to read is planned on the status as it now stands, so that a new step is measured at once.
-        known.probe.want(readings_wanted(replace(snapshot, status=decision.status)))
-        return await self._perform(key, known, rollout, snapshot, decision.then) or wrote
-
-    async def _perform(
-        self, key: Key, known: _Remembered, rollout: JSON, snapshot: Snapshot, actions: tuple[Action, ...]
-    ) -> bool:
-        """Carry actions out in order; True when one of them wrote to the cluster."""
-        wrote = False
-        for action in actions:
-            match action:
-                case Apply():
-                    wrote |= await self._apply(key, known, snapshot, action)
-                case Delete():
-                    log.info("delete", rollout=key, kind=action.kind, name=action.name, why=action.why)
-                    await self.cluster.delete(key, action.kind, action.name, action.uid)
-                    wrote = True
-                case Annotate():
-                    await self.cluster.annotate_pod(key, action.pod, action.key, action.value)
-                    wrote = True
-                case Reload():
-                    log.info("reload", rollout=key, pod=action.pod, versions=action.target.versions, why=action.why)
-                    known.probe.reload(_uid(snapshot, action.pod), action)
-                case Emit():
-                    self.events.emit(rollout, action.reason, action.message, action.warning)
-                case _:
-                    assert_never(action)
-        return wrote
-
-    async def _apply(self, key: Key, known: _Remembered, snapshot: Snapshot, action: Apply) -> bool:
-        """Apply unless exactly this was applied to exactly that object before and the API server wrote it its own way.
-
-        (It normalises quantities such as 1000m; without this memory each pass would write them again.)
-        """
-        manifest = action.manifest
-        kind, name = manifest["kind"], manifest["metadata"]["name"]
-        text = json.dumps(manifest, sort_keys=True)
-        if known.applied.get((kind, name)) == (text, _state_of(self._found(key, kind, name))):
-            return False
-        log.info("apply", rollout=key, kind=kind, name=name, why=action.why)
-        known.attempted.add((kind, name))
-        try:
-            await self.cluster.apply(key, manifest, action.create)
-        except Refused as error:
-            self._note_refusal(known, snapshot, (kind, name), str(error))
-            return False
-        known.refused.pop((kind, name), None)
-        known.applied[(kind, name)] = (text, _state_of(self._found(key, kind, name)))
-        return True
-
-    def _note_refusal(self, known: _Remembered, snapshot: Snapshot, which: tuple[str, str], words: str) -> None:
-        """Say it once; the next pass shows it as Stalled. The other writes of this pass go on: they may free a GPU."""
-        problem = f"the API server refused {which[0]} {which[1]}: {words}"
-        if known.refused.get(which) != problem:
-            known.refused[which] = problem
-            self.events.emit(snapshot_owner(snapshot), "WriteRefused", problem, warning=True)
-            self.wake(snapshot_key(snapshot))
-
-    def _found(self, key: Key, kind: str, name: str) -> JSON | None:
-        found = (i for i in self.view.children(key) if i["kind"] == kind and i["metadata"]["name"] == name)
-        return next(found, None)
+        probe.want(readings_wanted(replace(snapshot, status=decision.status)))
+        return await actor.perform(rollout, snapshot, probe, written, decision.then) or wrote
 
     async def _report_invalid(self, key: Key, rollout: JSON, problem: str) -> None:
         """A spec that cannot be read stops only its own object, and says so where people look."""
@@ -184,31 +151,8 @@ class Reconciler:
             self.events.emit(rollout, "InvalidSpec", problem, warning=True)
 
 
-def snapshot_owner(snapshot: Snapshot) -> JSON:
-    """The least that an event needs to know of its object."""
-    metadata = {"name": snapshot.name, "namespace": snapshot.namespace, "uid": snapshot.uid}
-    return {"metadata": metadata}
-
-
-def snapshot_key(snapshot: Snapshot) -> Key:
-    """Whose snapshot it is."""
-    return Key(snapshot.namespace, snapshot.name)
-
-
-def _uid(snapshot: Snapshot, pod: str) -> str:
-    return next(item.uid for item in snapshot.pods if item.name == pod)
-
-
-def _state_of(raw: JSON | None) -> str:
-    """Identifies what people wrote into an object: its generation, or its resourceVersion where it has none."""
-    if raw is None:
-        return ""
-    metadata: Any = raw["metadata"]
-    return f"{metadata.get('uid')}/{metadata.get('generation') or metadata.get('resourceVersion')}"
-
-
-def _log_decision(key: Key, snapshot: Snapshot, decision: Decision) -> None:
-    """One line per decision, with its evidence."""
+def _log_decision(key: Key, snapshot: Snapshot, decision: Decision, measured: datetime | None) -> None:
+    """One line per decision, with its evidence. `measured` is when the last answer of the metrics came in."""
     rollout, story = decision.status.rollout, decision.status.story
     log.info(
         "decision",
@@ -221,4 +165,5 @@ def _log_decision(key: Key, snapshot: Snapshot, decision: Decision) -> None:
         message=story.message,
         verdicts={judged.name: f"{judged.verdict}: {judged.detail}" for judged in decision.status.analysis},
         end=rollout.end.reason if rollout and rollout.end else None,
+        measured=measured.isoformat() if measured else None,
     )

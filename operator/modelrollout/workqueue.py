@@ -16,7 +16,8 @@ from modelrollout.errors import Conflict, OperatorError
 from modelrollout.ports import Key
 
 _FIRST_RETRY = 0.2
-_LAST_RETRY = 60.0
+_LAST_RETRY = 5.0
+"""Seconds at most between two tries: after an outage a rollback goes on soon, and a pass costs little."""
 _CONFLICT_RETRY = timedelta(milliseconds=50)
 """After a conflict the newer object is on its way through the watch."""
 _PASS_DEADLINE = 30.0

@@ -115,7 +115,7 @@ def test_the_greediest_init_container_counts_when_it_is_more() -> None:
     [
         ([], "no node has nvidia.com/gpu"),
         ([node(ready="False")], "none of the 1 node(s) with nvidia.com/gpu is ready and open to these pods"),
-        ([node()], "4 of 4 nvidia.com/gpu free on 1 node(s)"),
+        ([node()], "too few of the 4 nvidia.com/gpu on 1 node(s) are free"),
     ],
 )
 def test_the_answer_says_what_was_counted(nodes: list[dict[str, Any]], words: str) -> None:

@@ -24,6 +24,7 @@ from tests.builders import (
     report,
     rollout,
     route,
+    silent,
     snapshot,
     stable_pods,
     told,
@@ -161,7 +162,7 @@ ROWS = [
     ),
     pytest.param(
         Row(
-            with_spec(progressing(Verdict.NO_DATA, LONG, hold_since=NOW - LONG), policy(deadline="4m")),
+            silent(with_spec(progressing(Verdict.NO_DATA, LONG), policy(deadline="4m")), Verdict.NO_DATA, NOW - LONG),
             Stage.ROLLING_BACK,
             "AnalysisNoData",
         ),
@@ -169,7 +170,7 @@ ROWS = [
     ),
     pytest.param(
         Row(
-            with_spec(progressing(Verdict.NO_DATA, LONG, hold_since=NOW - LONG), policy(deadline="6m")),
+            silent(with_spec(progressing(Verdict.NO_DATA, LONG), policy(deadline="6m")), Verdict.NO_DATA, NOW - LONG),
             Stage.PROGRESSING,
         ),
         id="NoData before its deadline does not abort",

@@ -197,7 +197,8 @@ def test_status_survives_the_api_server() -> None:
         lost_since=moment,
         setbacks=1,
         fits=True,
-        hold_since=moment,
+        live=50,
+        live_since=moment,
         baseline=(Baseline("m", 0.25, 100.0),),
         end=end,
     )
@@ -206,7 +207,7 @@ def test_status_survives_the_api_server() -> None:
         stable=Version("def", 101, template=2),
         rollout=rollout,
         rejected=Rejected(target, "reason", "message"),
-        analysis=(Judged("m", "ErrorRate", "Limits", "Pass", "detail"),),
+        analysis=(Judged("m", "ErrorRate", "Limits", "NoData", "detail", moment),),
         history=(HistoryEntry(2, target, end, moment, moment + timedelta(seconds=5)),),
         replicas=2,
         selector="a=b",

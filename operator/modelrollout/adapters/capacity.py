@@ -66,7 +66,7 @@ def free_slots(question: CapacityQuestion, nodes: Iterable[JSON], pods: Iterable
         node["metadata"]["name"]: max(Decimal(0), room - used.get(node["metadata"]["name"], Decimal(0)))
         for node, room in usable
     }
-    return Capacity(sum(int(room // count) for room in free.values()), _detail(resource, offering, usable, free))
+    return Capacity(sum(int(room // count) for room in free.values()), _detail(resource, offering, usable))
 
 
 def requested(spec: JSON, resource: str) -> Decimal:
@@ -162,11 +162,11 @@ def _detail(
     resource: str,
     offering: list[tuple[JSON, Decimal]],
     usable: list[tuple[JSON, Decimal]],
-    free: Mapping[str, Decimal],
 ) -> str:
     if not offering:
         return f"no node has {resource}"
     if not usable:
         return f"none of the {len(offering)} node(s) with {resource} is ready and open to these pods"
+    # No count of what is free: that moves with everybody's pods, and this ends up in status.
     total = sum(room for _, room in usable)
-    return f"{sum(free.values())} of {total} {resource} free on {len(usable)} node(s)"
+    return f"too few of the {total} {resource} on {len(usable)} node(s) are free"

@@ -51,7 +51,7 @@ class Reading:
 class Measurement:
     """One metric at one moment. `breached` says that a limit is broken, before `failures` in a row are asked for.
 
-    `baseline` is the stable side's value as it went in, for freezing when promotion begins.
+    `baseline` is the stable side's value when enough requests were behind it, to be kept at the end of the step.
     """
 
     metric: str
@@ -63,11 +63,12 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class MetricState:
-    """A metric's last measurement, and how many in a row broke a limit."""
+    """A metric's last measurement, how many in a row broke a limit, and how many in a row said nothing."""
 
     last: Measurement
     breaches: int
     verdict: Verdict
+    silent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def _next_state(before: MetricState | None, measurement: Measurement, failures: 
     elif measurement.verdict not in SILENT:
         breaches = 0
     if not measurement.breached:
-        return MetricState(measurement, breaches, measurement.verdict)
+        silent = (before.silent if before else 0) + 1 if measurement.verdict in SILENT else 0
+        return MetricState(measurement, breaches, measurement.verdict, silent)
     return MetricState(measurement, breaches, Verdict.FAIL if breaches >= failures else Verdict.INCONCLUSIVE)
 
 
@@ -137,10 +139,10 @@ def read_series(values: tuple[float, ...]) -> Reading:
 
 
 def from_baseline(frozen: Baseline | None) -> Reading:
-    """The stable side once every stable pod has the new version: its value as frozen when promotion began."""
+    """The stable side when it cannot be measured any more: its last good value, as kept at the end of a step."""
     if frozen is None:
-        return Reading(problem=Verdict.LOW_TRAFFIC, detail="nothing frozen before promotion")
-    return Reading(frozen.value, frozen.requests, detail=f"{frozen.value:.6g} (before promotion)")
+        return Reading(problem=Verdict.LOW_TRAFFIC, detail="too few requests now, and no earlier value")
+    return Reading(frozen.value, frozen.requests, detail=f"{frozen.value:.6g} (in an earlier step)")
 
 
 def judge(metric: Metric, canary: Reading, stable: Reading, query: str) -> Measurement:
@@ -148,7 +150,8 @@ def judge(metric: Metric, canary: Reading, stable: Reading, query: str) -> Measu
     evidence = f"{metric.name}: canary {canary.detail}; stable {stable.detail}"
     if canary.problem is not None:
         return Measurement(metric.name, canary.problem, f"{evidence}; query {query}")
-    frozen = Baseline(metric.name, stable.value, stable.requests) if stable.value is not None else None
+    enough = stable.value is not None and stable.requests >= metric.min_requests
+    frozen = Baseline(metric.name, stable.value or 0.0, stable.requests) if enough else None
     if canary.requests < metric.min_requests:
         few = f"{evidence}; minRequests {metric.min_requests}"
         return Measurement(metric.name, Verdict.LOW_TRAFFIC, few, baseline=frozen)
@@ -171,18 +174,18 @@ def _absolute_breach(metric: Metric, canary: Reading) -> str:
 
 
 def _relative_breach(metric: Metric, canary: Reading, stable: Reading) -> str:
-    limits = metric.limits
-    if stable.value is None or stable.requests < metric.min_requests:
+    limits, value, base = metric.limits, canary.value or 0.0, stable.value
+    zero = limits.max_if_stable_zero
+    if zero is not None and not base and stable.problem in {None, Verdict.LOW_TRAFFIC}:
+        # However few requests stable has, this limit does not depend on its value.
+        return f"over maxIfStableZero {zero:g}" if value > zero else ""
+    if base is None or stable.requests < metric.min_requests:
         return ""
-    value, base = canary.value or 0.0, stable.value
     if limits.max_drop_from_stable is not None and base - value > limits.max_drop_from_stable:
         return f"{base - value:g} under stable, maxDropFromStable {limits.max_drop_from_stable:g}"
     if limits.max_ratio_to_stable is None:
         return ""
-    if base == 0:
-        zero = limits.max_if_stable_zero
-        return f"over maxIfStableZero {zero:g}" if zero is not None and value > zero else ""
-    if value > limits.max_ratio_to_stable * base:
+    if base and value > limits.max_ratio_to_stable * base:
         return f"{value / base:.2f} times stable, maxRatioToStable {limits.max_ratio_to_stable:g}"
     return ""
 

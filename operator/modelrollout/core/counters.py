@@ -38,15 +38,19 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class PodWindow:
-    """Count this pod's answers from `start` on: never from before its weight was live or its versions changed."""
+    """Count this pod's answers from `start` on: never from before its weight was live or its versions changed.
+
+    `new` says that it had answered nothing by then, so that counters which appear later began at zero.
+    """
 
     pod: str
     start: datetime
+    new: bool = False
 
 
-def increase(start: Counters | None, end: Counters) -> Counters:
+def increase(start: Counters, end: Counters) -> Counters:
     """What came in between. A counter that shrank was reset by a restart: then all of `end` is new."""
-    if start is None or end.answers < start.answers or end.bad < start.bad:
+    if end.answers < start.answers or end.bad < start.bad:
         return end
     buckets = {bound: max(0.0, count - start.buckets.get(bound, 0.0)) for bound, count in end.buckets.items()}
     return Counters(end.bad - start.bad, buckets)

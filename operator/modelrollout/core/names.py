@@ -1,5 +1,6 @@
 """Names, labels and annotations of everything an object owns. The one place where they are put together."""
 
+import re
 from enum import StrEnum
 
 GROUP = "modelrollout.io"
@@ -45,6 +46,16 @@ def config_map(rollout: str, track: Track, template: int) -> str:
 def revision_object(rollout: str, revision: str) -> str:
     """Name of the ControllerRevision that keeps one revision."""
     return f"{rollout}-{revision}"
+
+
+def is_child(rollout: str, kind: str, name: str) -> bool:
+    """Whether an object of this kind and name is one that the rollout would write."""
+    if kind == "HTTPRoute":
+        return name == rollout
+    if kind == "ControllerRevision":
+        return re.fullmatch(rf"{rollout}-[0-9a-f]{{10}}", name) is not None
+    template = r"(-\d+)?" if kind == "ConfigMap" else ""
+    return re.fullmatch(rf"{rollout}-(stable{template}|canary)", name) is not None
 
 
 def selector(rollout: str, track: Track) -> dict[str, str]:

@@ -20,7 +20,8 @@ class Memory:
     """What this process has read beside the cluster's objects. Losing it costs time, never safety.
 
     `servers` by pod uid. `route_seen` is when the route's current generation was first seen. `refused` says which
-    write the API server refused last time, and why; `contested` which child somebody else keeps changing.
+    write the API server refused last time, and why; `contested` which child somebody else keeps changing;
+    `invalid` what is wrong with a `spec` in whose place the last readable one is handed in.
     """
 
     servers: Mapping[str, Server] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Memory:
     route_seen: datetime | None = None
     refused: str = ""
     contested: str = ""
+    invalid: str = ""
 
 
 def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetime) -> Snapshot:
@@ -59,6 +61,7 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
         analysed=memory.analysed,
         refused=memory.refused,
         contested=memory.contested,
+        invalid=memory.invalid,
         request=metadata.get("annotations", {}).get(names.ANNOTATION_REQUEST, ""),
     )
 

@@ -14,8 +14,8 @@ from modelrollout.core.snapshot import Pod, Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import Rollout
 
-FAILURE_SHOWS = timedelta(seconds=3)
-"""A reload acts at the server's next disk poll and tick, about 1.2 s; an END seen later than this is its outcome."""
+SHOWS = timedelta(seconds=3)
+"""A reload acts at the server's next disk poll and tick, about 1.2 s; what is seen later than this is its outcome."""
 
 
 def answering(s: Snapshot, track: Track, version: int) -> list[Pod]:
@@ -102,19 +102,40 @@ def load_failure(s: Snapshot, rollout: Rollout, pod: Pod) -> str:
     call, version = pod.server.reload, rollout.target.version
     if pod.report is None or call is None or call.ended is None or not call.asks_for(version):
         return ""
-    return pod.report.failure(version) if s.now - call.ended >= FAILURE_SHOWS else ""
+    return pod.report.failure(version) if s.now - call.ended >= SHOWS else ""
 
 
 def not_returned(s: Snapshot) -> list[Pod]:
     """Stable pods that may have anything but the stable revision, even a version that is still loading.
 
-    One that is LOADING would become available later, so it counts as there until it is END. A pod without an address
-    has not started; it will come up on the ConfigMap.
+    One that is LOADING would become available later, so it counts as there until it is END; and one that was called
+    for may not show yet. A pod without an address has not started; it will come up on the ConfigMap.
     """
-    stable = s.status.stable
+    stable, rollout = s.status.stable, s.status.rollout
     assert stable is not None
+    assert rollout is not None
     return [
         pod
         for pod in s.track(Track.STABLE)
-        if pod.template != stable.template or (pod.ip and (pod.report is None or pod.report.active != {stable.version}))
+        if pod.template != stable.template
+        or (pod.ip and (pod.report is None or pod.report.active != {stable.version}))
+        or (may_be_changing(rollout) and not _settled_alone(s, pod))
     ]
+
+
+def may_be_changing(rollout: Rollout) -> bool:
+    """Whether stable pods may have been called to load the new version: only after the last step."""
+    return rollout.method is Method.RELOAD and rollout.step == len(rollout.steps)
+
+
+def called_alone(s: Snapshot, pod: Pod) -> bool:
+    """Whether the last call of this process asked for the stable version and nothing else."""
+    return pod.server.reload is not None and set(pod.server.reload.target.versions) == {stable_version(s)}
+
+
+def _settled_alone(s: Snapshot, pod: Pod) -> bool:
+    """Whether what was called for before has had its time to show. A pod without an address was never called."""
+    call = pod.server.reload
+    if not pod.ip:
+        return True
+    return called_alone(s, pod) and call is not None and call.ended is not None and s.now - call.ended >= SHOWS

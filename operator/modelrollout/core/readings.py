@@ -84,13 +84,10 @@ def _capacity(s: Snapshot) -> CapacityQuestion | None:
 
 def _metrics(s: Snapshot) -> MetricsPlan | None:
     rollout = s.status.rollout
-    if rollout is None or s.spec.analysis is None or (rollout.steps and rollout.step_started is None):
-        return None
-    if rollout.stage not in {Stage.PROGRESSING, Stage.PROMOTING, Stage.BAKING}:
+    if rollout is None or s.spec.analysis is None or not _judged(rollout):
         return None
     old, new = sides(s, rollout)
-    step = rollout.current_step
-    progressing = rollout.stage is Stage.PROGRESSING
+    settled = rollout.stage is Stage.PROGRESSING and rollout.step_started is not None
     return MetricsPlan(
         key=comparison(rollout),
         namespace=s.namespace,
@@ -99,13 +96,21 @@ def _metrics(s: Snapshot) -> MetricsPlan | None:
         canary=tuple(_window(pod, rollout) for pod in new),
         stable=tuple(_window(pod, rollout) for pod in old),
         baseline=rollout.baseline,
-        weight=step.weight if step and progressing else None,
+        weight=rollout.live if settled else None,
     )
+
+
+def _judged(rollout: Rollout) -> bool:
+    """The canary is judged as long as any weight is live, also while the next step is being set up."""
+    if rollout.stage is Stage.PROGRESSING:
+        return rollout.live_since is not None
+    return rollout.stage in {Stage.PROMOTING, Stage.BAKING}
 
 
 def comparison(rollout: Rollout) -> str:
     """Names what is being compared: measurements of one comparison say nothing in another."""
-    return f"{rollout.attempt}/{rollout.stage}/{rollout.step}/{rollout.setbacks}"
+    weight = rollout.live if rollout.stage is Stage.PROGRESSING else ""
+    return f"{rollout.attempt}/{rollout.stage}/{weight}/{rollout.setbacks}"
 
 
 def sides(s: Snapshot, rollout: Rollout) -> tuple[tuple[Pod, ...], tuple[Pod, ...]]:
@@ -120,8 +125,13 @@ def sides(s: Snapshot, rollout: Rollout) -> tuple[tuple[Pod, ...], tuple[Pod, ..
 
 
 def _window(pod: Pod, rollout: Rollout) -> PodWindow:
-    """Where counting starts: the weight being live, and for a promoted pod also the last change of its versions."""
-    start: datetime = rollout.step_started or rollout.since
+    """Where counting starts: the weight being live, and for a promoted pod also the last change of its versions.
+
+    A pod is new there when it was made later, or when no weight was live before: it cannot have answered anything.
+    """
+    start: datetime = rollout.live_since or rollout.since
     if rollout.stage is not Stage.PROGRESSING and pod.track is Track.STABLE and pod.server.changed is not None:
         start = max(start, pod.server.changed)
-    return PodWindow(pod.name, start)
+    later = pod.scheduled is not None and pod.scheduled >= start
+    first = rollout.stage is Stage.PROGRESSING and rollout.step <= 1 and pod.track is Track.CANARY
+    return PodWindow(pod.name, start, new=later or first)

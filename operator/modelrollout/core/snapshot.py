@@ -6,12 +6,12 @@ the rules say what that means. So nothing can delay a write of weight 0.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from modelrollout.core.analysis import Analysed
 from modelrollout.core.model_config import ModelTarget
-from modelrollout.core.names import Track
+from modelrollout.core.names import Track, is_child
 from modelrollout.core.revisions import Revision
 from modelrollout.core.spec import Spec
 from modelrollout.core.status import Status
@@ -71,12 +71,16 @@ class ServerReport:
 
 @dataclass(frozen=True, slots=True)
 class ReloadCall:
-    """The last reload call to a server. `ended` is None while it is in flight; `error` is empty after an OK."""
+    """The last reload call to a server. `ended` is None while it is in flight; `error` is empty after an OK.
+
+    `unanswered` says that it ended without a word of the server, which may be busy with it still.
+    """
 
     target: ModelTarget
     sent: datetime
     ended: datetime | None = None
     error: str = ""
+    unanswered: bool = False
 
     def asks_for(self, version: int) -> bool:
         """Whether it wanted this version loaded."""
@@ -152,6 +156,10 @@ class RouteParent:
     problem: str = ""
 
 
+PROPAGATION = timedelta(seconds=1)
+"""From a gateway's word that it accepted a weight to that being so: its proxies may still take it in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The HTTPRoute as it stands. `weight` is the canary's share in percent, None when the rules disagree.
@@ -184,7 +192,8 @@ class Snapshot:
     """One object and everything it owns, at one moment. `children` by (kind, name); `revisions` by name.
 
     `refused` is the API server's word about a write of ours that it refused last time, empty when it took them all.
-    `contested` names the child that somebody else changes again and again. `request` is the request annotation.
+    `contested` names the child that somebody else changes again and again. `invalid` is what is wrong with `spec` as it
+    stands, when `spec` here is the last one that could be read. `request` is the request annotation.
     """
 
     now: datetime
@@ -203,11 +212,17 @@ class Snapshot:
     analysed: Analysed | None = None
     refused: str = ""
     contested: str = ""
+    invalid: str = ""
     request: str = ""
 
     def track(self, track: Track) -> tuple[Pod, ...]:
         """The pods of one track that are not on their way out, by name."""
         return tuple(sorted((p for p in self.pods if p.track is track and not p.terminating), key=lambda pod: pod.name))
+
+    @property
+    def taken(self) -> tuple[tuple[str, str], ...]:
+        """(kind, name) of objects that have a name of ours and are not ours."""
+        return tuple(key for key, found in self.children.items() if not found.owned and is_child(self.name, *key))
 
     def child(self, kind: str, name: str) -> Child | None:
         """An observed child, None when there is none."""

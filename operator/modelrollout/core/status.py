@@ -56,7 +56,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A metric's stable value, frozen when promotion began: afterwards no pod serves the old version alone."""
+    """A metric's stable value from enough requests, kept at the end of a step for when the stable side has too few."""
 
     name: str
     value: float
@@ -67,10 +67,11 @@ class Baseline:
 class Rollout:
     """An attempt under way. Times are absolute, so an outage only makes a step due.
 
-    `step` counts from 1, 0 before the first. `step_started` is when the step's weight was live, None until then;
-    `carriers` is how many canary pods were ready then. `lost_since` is since when fewer are, and `setbacks` how often
-    the weight went to 0 for it. `since` is when the stage was entered; `hold_since` when the metrics last stopped
-    giving verdicts. `method` is frozen once the steps begin. Without `steps` it is a way back by the fast path.
+    `step` counts from 1, 0 before the first. `step_started` is when the step's weight was live, None until then. `live`
+    is the weight that was live last, this step's or the one's before, and `live_since` since when, None for 0.
+    `carriers` is how many canary pods were ready then; `lost_since` is since when fewer are, and `setbacks` how often
+    the weight went to 0 for it. `since` is when the stage was entered. `method` is frozen once the steps begin.
+    Without `steps` it is a way back by the fast path.
     """
 
     attempt: int
@@ -81,12 +82,13 @@ class Rollout:
     steps: tuple[Step, ...] = ()
     step: int = 0
     step_started: datetime | None = None
+    live: int = 0
+    live_since: datetime | None = None
     method: Method = Method.RELOAD
     carriers: int = 0
     lost_since: datetime | None = None
     setbacks: int = 0
     fits: bool = False
-    hold_since: datetime | None = None
     baseline: tuple[Baseline, ...] = ()
     end: End | None = None
 
@@ -126,13 +128,17 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The last verdict of one metric that differed from the one before, with its evidence at that moment."""
+    """The last verdict of one metric that differed from the one before, with its evidence at that moment.
+
+    `silent_since` is since when there has been no verdict on the canary, None while there is one.
+    """
 
     name: str
     kind: str
     test: str
     verdict: str
     detail: str
+    silent_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,6 @@ class Story:
     last_verdict: str = ""
     current_step: str = ""
     weight_set: int = 0
-    weight_live: int | None = None
     conditions: tuple[Condition, ...] = ()
 
 

@@ -43,7 +43,7 @@ def status_to_json(status: Status) -> dict[str, Any]:
             "rollout": _rollout_json(status.rollout, story),
             "rejected": _rejected_json(status.rejected),
             "lastRequest": _flat(status.last_request) if status.last_request else None,
-            "analysis": [_flat(judged) for judged in status.analysis] or None,
+            "analysis": [_judged_json(judged) for judged in status.analysis] or None,
             "history": [_history_json(entry) for entry in status.history] or None,
             "conditions": [_condition_json(condition) for condition in story.conditions],
         }
@@ -58,7 +58,7 @@ def status_from_json(raw: JSON) -> Status:
         stable=_version(raw.get("stable")),
         rollout=_rollout(raw.get("rollout"), raw.get("canary")),
         rejected=_rejected(raw.get("rejected")),
-        analysis=tuple(Judged(**item) for item in raw.get("analysis", ())),
+        analysis=tuple(_judged(item) for item in raw.get("analysis", ())),
         history=tuple(_history(item) for item in raw.get("history", ())),
         replicas=raw.get("replicas", 0),
         selector=raw.get("selector", ""),
@@ -121,13 +121,13 @@ def _rollout_json(rollout: Rollout | None, story: Story) -> dict[str, Any] | Non
             "step": rollout.step,
             "stepStarted": _time_json(rollout.step_started),
             "weightSet": story.weight_set,
-            "weightLive": story.weight_live,
+            "weightLive": rollout.live,
+            "liveSince": _time_json(rollout.live_since),
             "method": str(rollout.method),
             "carriers": rollout.carriers or None,
             "lostSince": _time_json(rollout.lost_since),
             "setbacks": rollout.setbacks or None,
             "fits": rollout.fits or None,
-            "holdSince": _time_json(rollout.hold_since),
             "baseline": [_baseline_json(item) for item in rollout.baseline] or None,
             **(_end_json(rollout.end) if rollout.end else {}),
         }
@@ -147,12 +147,13 @@ def _rollout(raw: JSON | None, target: JSON | None) -> Rollout | None:
         steps=tuple(parse_step(step) for step in raw.get("steps", ())),
         step=raw.get("step", 0),
         step_started=_time(raw.get("stepStarted")),
+        live=raw.get("weightLive", 0),
+        live_since=_time(raw.get("liveSince")),
         method=Method(raw.get("method", "Reload")),
         carriers=raw.get("carriers", 0),
         lost_since=_time(raw.get("lostSince")),
         setbacks=raw.get("setbacks", 0),
         fits=raw.get("fits", False),
-        hold_since=_time(raw.get("holdSince")),
         baseline=tuple(
             Baseline(item["name"], float(item["value"]), float(item["requests"])) for item in raw.get("baseline", ())
         ),
@@ -187,6 +188,21 @@ def _rejected(raw: JSON | None) -> Rejected | None:
     if raw is None or version is None:
         return None
     return Rejected(version, raw.get("reason", ""), raw.get("message", ""))
+
+
+def _judged_json(judged: Judged) -> dict[str, Any]:
+    return _without_nones({**_flat(judged), "silent_since": None, "silentSince": _time_json(judged.silent_since)})
+
+
+def _judged(raw: JSON) -> Judged:
+    return Judged(
+        name=raw["name"],
+        kind=raw.get("kind", ""),
+        test=raw.get("test", ""),
+        verdict=raw.get("verdict", ""),
+        detail=raw.get("detail", ""),
+        silent_since=_time(raw.get("silentSince")),
+    )
 
 
 def _history_json(entry: HistoryEntry) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from datetime import datetime
 
 from modelrollout.core.actions import Emit
 from modelrollout.core.analysis import Verdict
-from modelrollout.core.evidence import current, holding
 from modelrollout.core.names import Track
 from modelrollout.core.pods import answering, canary_replicas, changing, not_returned, verified
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Method
-from modelrollout.core.status import Condition, Judged, Outcome, Rollout, Stage, Status, Story
-from modelrollout.core.world import World, has_room
+from modelrollout.core.status import Condition, Outcome, Rollout, Stage, Status, Story
+from modelrollout.core.verdicts import current, head, holding
+from modelrollout.core.world import has_room
 
 _WORST_FIRST = (
     Verdict.FAIL,
@@ -28,10 +28,11 @@ _WORST_FIRST = (
 )
 
 
-def tell(s: Snapshot, status: Status, world: World | None, stalled: tuple[str, str] | None) -> Status:
-    """The status with its story. `stalled` is (reason, message) when only somebody else can get things going again."""
+def tell(s: Snapshot, status: Status, weight: int, stalled: tuple[str, str] | None) -> Status:
+    """The status with its story. `weight` is what the route is to say; `stalled` is (reason, message) when only
+    somebody else can get things going again.
+    """
     status = replace(status, observed_generation=s.generation, replicas=len(s.track(Track.STABLE)))
-    status = replace(status, analysis=_judged(s, status))
     message, progress = _message(s, status), _progress(s, status)
     if stalled:
         message = stalled[1]
@@ -41,27 +42,9 @@ def tell(s: Snapshot, status: Status, world: World | None, stalled: tuple[str, s
         progress=progress,
         last_verdict=_worst(status),
         current_step=_current_step(status.rollout),
-        weight_set=world.weight if world else 0,
-        weight_live=_weight_live(s, status.rollout),
+        weight_set=weight,
     )
     return replace(status, story=replace(story, conditions=_conditions(s, status, message, stalled)))
-
-
-def _judged(s: Snapshot, status: Status) -> tuple[Judged, ...]:
-    """Each metric's verdict with the evidence of the moment it changed; kept while the verdict stays the same."""
-    rollout = status.rollout
-    analysed = current(s, s.status.rollout) if s.status.rollout and rollout else None
-    if analysed is None or s.spec.analysis is None:
-        return status.analysis
-    before = {judged.name: judged for judged in status.analysis}
-    kinds = {metric.name: (str(metric.kind), metric.test) for metric in s.spec.analysis.metrics}
-    result = []
-    for name, state in sorted(analysed.metrics.items()):
-        kind, test = kinds.get(name, ("Split", "Limits"))
-        old = before.get(name)
-        same = old is not None and old.verdict == state.verdict
-        result.append(old if same and old else Judged(name, kind, test, str(state.verdict), state.last.detail[:1024]))
-    return tuple(result)
 
 
 def _worst(status: Status) -> str:
@@ -91,18 +74,6 @@ def _current_step(rollout: Rollout | None) -> str:
     if rollout is None or not rollout.steps or rollout.stage is Stage.INITIALIZING:
         return ""
     return f"{rollout.step}/{len(rollout.steps)}"
-
-
-def _weight_live(s: Snapshot, rollout: Rollout | None) -> int | None:
-    if rollout is None:
-        return None
-    if rollout.stage in {Stage.PROGRESSING, Stage.PROMOTING}:
-        step = rollout.current_step
-        if step is not None and rollout.step_started is not None:
-            return step.weight
-        return rollout.steps[rollout.step - 2].weight if rollout.step > 1 else 0
-    live = s.route is not None and s.route.weight == 0 and not s.route.problem
-    return 0 if live else None
 
 
 def _message(s: Snapshot, status: Status) -> str:
@@ -192,7 +163,7 @@ def _progress(s: Snapshot, status: Status) -> str:
         live = "live" if rollout.step_started else "not live yet"
         return f"step {rollout.step}/{len(rollout.steps)}, {rollout.current_step.weight} % {live}"
     if rollout.stage is Stage.ROLLING_BACK:
-        return "weight 0 % live, draining" if _weight_live(s, rollout) == 0 else "setting weight 0 %"
+        return "setting weight 0 %" if rollout.live else "weight 0 % live, draining"
     if rollout.stage is Stage.BAKING:
         return "everything on the new version, going back is one call"
     return "no traffic yet"
@@ -267,9 +238,10 @@ def events(s: Snapshot, status: Status) -> tuple[Emit, ...]:
         return (Emit("WeightLive", f"step {after.step}/{len(after.steps)}: {after.current_step.weight} % is live"),)
     if before.step != after.step and after.current_step is not None:
         return (Emit("StepEntered", f"step {after.step}/{len(after.steps)}: {after.current_step.weight} %"),)
-    if before.hold_since is None and after.hold_since is not None:
-        return (Emit("AnalysisHolds", holding(s, before) or "a metric gives no verdict", warning=True),)
-    return ()
+    silent = {item.name for item in s.status.analysis if item.silent_since}
+    newly = (item for item in status.analysis if item.silent_since and item.name not in silent)
+    said = (f"{item.name}: {item.verdict}: {head(item.detail)}" for item in newly)
+    return tuple(Emit("AnalysisHolds", text, warning=True) for text in said)
 
 
 def _stage_event(rollout: Rollout) -> Emit:

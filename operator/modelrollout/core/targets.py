@@ -5,10 +5,10 @@ docs/design.md, "Configuration of a pod".
 
 from dataclasses import replace
 
-from modelrollout.core.evidence import holding
 from modelrollout.core.model_config import ModelTarget, canary_target, stable_target
 from modelrollout.core.names import Track
 from modelrollout.core.pods import (
+    SHOWS,
     answering,
     canary_replicas,
     changing,
@@ -22,6 +22,7 @@ from modelrollout.core.revisions import Revision
 from modelrollout.core.snapshot import LoadState, Pod, ServerReport, Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import Rollout, Stage
+from modelrollout.core.verdicts import holding
 
 _CHANGED = frozenset({Stage.PROMOTING, Stage.BAKING})
 
@@ -59,7 +60,7 @@ def server_targets(s: Snapshot, rollout: Rollout, stable: Revision, new: Revisio
     for pod in s.track(Track.STABLE):
         goal = _goal(s, rollout, pod, stable, new, pod.name in chosen)
         if goal is not None:
-            targets[pod.name] = toward(goal, pod.report)
+            targets[pod.name] = next_target(s, goal, pod)
     proving = proving_pod(s, rollout)
     for pod in s.track(Track.CANARY):
         targets[pod.name] = _canary_target(s, new, stable, both=pod is proving)
@@ -78,8 +79,22 @@ def _goal(s: Snapshot, rollout: Rollout, pod: Pod, stable: Revision, new: Revisi
     return alone(s, stable)
 
 
-def toward(goal: ModelTarget, report: ServerReport | None) -> ModelTarget:
-    """The next configuration on the way to `goal`: a label may only be moved to a version that answers.
+def next_target(s: Snapshot, goal: ModelTarget, pod: Pod) -> ModelTarget:
+    """The next configuration of a stable server on the way to `goal`."""
+    wanted = _toward(goal, pod.report)
+    failed = {version for version in wanted.versions if pod.report and pod.report.failure(version)}
+    rest = tuple(version for version in wanted.versions if version not in failed)
+    call = pod.server.reload
+    if not failed or not rest or call is None:
+        return wanted
+    # A version that failed is tried again only after a configuration without it has had its time.
+    shown = call.ended is not None and s.now - call.ended >= SHOWS
+    asked = failed <= set(call.target.versions)
+    return replace(wanted, versions=rest) if asked == shown else wanted
+
+
+def _toward(goal: ModelTarget, report: ServerReport | None) -> ModelTarget:
+    """A label may only be moved to a version that answers.
 
     One call that loads a version and moves the label to it never converges: TensorFlow Serving checks labels first.
     """

@@ -4,18 +4,10 @@ Pure. The world follows the state (`world`), so that a step can be entered, left
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from modelrollout.core.analysis import SILENT
-from modelrollout.core.evidence import (
-    current,
-    holding,
-    last_line,
-    metric_states,
-    proof_of_failure,
-    server_words,
-    step_length,
-)
+from modelrollout.core.diagnosis import last_words, server_words
+from modelrollout.core.evidence import proof_of_failure
 from modelrollout.core.names import Track, child
 from modelrollout.core.pods import (
     answering,
@@ -23,14 +15,15 @@ from modelrollout.core.pods import (
     load_failure,
     not_returned,
     promoted,
-    ready,
+    stable_version,
     template,
+    verified,
 )
+from modelrollout.core.progressing import progressing, weight_gone
 from modelrollout.core.requests import Verb, asks, handled
 from modelrollout.core.snapshot import Pod, ServerReport, Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import (
-    Baseline,
     End,
     HistoryEntry,
     Outcome,
@@ -43,17 +36,14 @@ from modelrollout.core.status import (
 from modelrollout.core.targets import proving_pod
 from modelrollout.core.undo import UNDONE, goes_back, method
 from modelrollout.core.values import parse_time
+from modelrollout.core.verdicts import holding, judged
 from modelrollout.core.world import drained
-
-PROPAGATION = timedelta(seconds=1)
-"""From a gateway's word that it accepted a weight to the clock of the step: its proxies may still take it in."""
-LOST_AFTER = timedelta(seconds=5)
-"""So long fewer canary pods than carried the weight may be ready; a probe that fails once is not worth a setback."""
 
 
 def next_status(s: Snapshot) -> Status:
     """The status after this pass, its story aside."""
-    return replace(_next(s), last_request=handled(s))
+    measured = replace(s, status=replace(s.status, analysis=judged(s)))
+    return replace(_next(measured), last_request=handled(s))
 
 
 def _next(s: Snapshot) -> Status:
@@ -69,7 +59,7 @@ def _next(s: Snapshot) -> Status:
         case Stage.PREPARING:
             return _preparing(s, rollout)
         case Stage.PROGRESSING:
-            return _progressing(s, rollout)
+            return progressing(s, rollout)
         case Stage.PROMOTING:
             return _promoting(s, rollout)
         case Stage.BAKING:
@@ -86,6 +76,8 @@ def _settled(s: Snapshot) -> Status:
     if status.stable.revision == target:
         return replace(status, rejected=None)
     if status.rejected is not None and status.rejected.target.revision == target and not asks(s, Verb.RETRY):
+        return status
+    if s.taken:
         return status
     return _start(s, Stage.PROMOTING if goes_back(s) else Stage.PREPARING)
 
@@ -122,7 +114,7 @@ def _changed_mind(s: Snapshot, rollout: Rollout) -> End | None:
 
 
 def _take_back(s: Snapshot, end: End) -> Status:
-    return s.status.with_rollout(stage=Stage.ROLLING_BACK, since=s.now, end=end, hold_since=None)
+    return s.status.with_rollout(stage=Stage.ROLLING_BACK, since=s.now, end=end)
 
 
 def _initializing(s: Snapshot, rollout: Rollout) -> Status:
@@ -138,18 +130,26 @@ def _initializing(s: Snapshot, rollout: Rollout) -> Status:
 def _preparing(s: Snapshot, rollout: Rollout) -> Status:
     if rollout.method is not _method(s):
         return s.status.with_rollout(method=_method(s))
-    enough = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
-    if not enough and _too_late(s):
-        wanted = f"{s.target.base_path}/{rollout.target.version}"
-        words = server_words(s.track(Track.CANARY), s.status, wanted)
-        return _take_back(s, End(Outcome.ROLLED_BACK, "CanaryNotReady", f"canary not ready in time: {words}", words))
-    if not enough:
-        return s.status
-    if not rollout.fits and rollout.method is Method.RELOAD:
-        return s.status.with_rollout(fits=True) if _proved(s, rollout) else s.status
-    if all(pod.report and pod.report.active == {rollout.target.version} for pod in s.track(Track.CANARY)):
+    ready = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
+    proved = rollout.fits or rollout.method is Method.ROLL
+    if ready and not proved and _both_answer(s, rollout):
+        return s.status.with_rollout(fits=True)
+    alone = all(pod.report and pod.report.active == {rollout.target.version} for pod in s.track(Track.CANARY))
+    if ready and proved and alone:
         return s.status.with_rollout(stage=Stage.PROGRESSING, since=s.now, step=1, steps=s.spec.strategy.steps)
+    if _too_late(s):
+        return _take_back(s, _not_ready(s, rollout))
     return s.status
+
+
+def _not_ready(s: Snapshot, rollout: Rollout) -> End:
+    report = proving_report(s, rollout)
+    error = report.failure(stable_version(s)) if report else ""
+    if error:
+        message = f"both versions do not fit in one server: {error}"
+        return End(Outcome.ROLLED_BACK, "NoMemoryForTwoVersions", message, error)
+    words = server_words(s.track(Track.CANARY), rollout.target.version, f"{s.target.base_path}/{s.target.version}")
+    return End(Outcome.ROLLED_BACK, "CanaryNotReady", f"canary not ready in time: {words}", words)
 
 
 def _too_late(s: Snapshot) -> bool:
@@ -159,93 +159,32 @@ def _too_late(s: Snapshot) -> bool:
 
 
 def canary_deadline_start(s: Snapshot) -> datetime | None:
-    """When every canary pod had its node, None while one has none; without any pod when their Deployment was made."""
+    """When the last canary pod got its node, None while one has none; without any pod since when none can be made."""
     pods = s.track(Track.CANARY)
-    deployment = s.child("Deployment", child(s.name, Track.CANARY))
-    if not pods and deployment is not None and "creationTimestamp" in deployment.raw["metadata"]:
-        return parse_time(deployment.raw["metadata"]["creationTimestamp"])
+    if not pods:
+        return _refused_since(s)
     placed = [pod.scheduled for pod in pods if pod.scheduled is not None]
-    return min(placed) if placed and len(placed) == len(pods) else None
+    return max(placed) if len(placed) == len(pods) else None
 
 
-def _proved(s: Snapshot, rollout: Rollout) -> bool:
+def _refused_since(s: Snapshot) -> datetime | None:
+    """Since when the canary's pods are refused (by a quota, say). A pod that is only gone for a moment is not."""
+    found = s.child("Deployment", child(s.name, Track.CANARY))
+    conditions = found.raw.get("status", {}).get("conditions", ()) if found else ()
+    failed = (item for item in conditions if item["type"] == "ReplicaFailure" and item["status"] == "True")
+    return next((parse_time(item["lastTransitionTime"]) for item in failed), None)
+
+
+def _both_answer(s: Snapshot, rollout: Rollout) -> bool:
     """Both versions answer in one canary server: promotion by reload will fit."""
-    report, stable = proving_report(s, rollout), s.status.stable
-    return report is not None and stable is not None and stable.version in report.answering
+    report = proving_report(s, rollout)
+    return report is not None and stable_version(s) in report.answering
 
 
 def proving_report(s: Snapshot, rollout: Rollout) -> ServerReport | None:
     """What the server says that is to prove that both versions fit, None before it may."""
     pod = proving_pod(s, rollout)
     return pod.report if pod else None
-
-
-def _progressing(s: Snapshot, rollout: Rollout) -> Status:
-    step = rollout.current_step
-    assert step is not None
-    if rollout.step_started is None:
-        return _entering(s, rollout)
-    left = _left(s, rollout)
-    if left is not None:
-        return left
-    length = step_length(s, rollout, step)
-    if length is None or s.now - rollout.step_started < length:
-        return _held(s, rollout)
-    if rollout.step < len(rollout.steps):
-        return s.status.with_rollout(step=rollout.step + 1, step_started=None, hold_since=None)
-    return s.status.with_rollout(
-        stage=Stage.PROMOTING,
-        since=s.now,
-        hold_since=None,
-        baseline=_frozen_baseline(s, rollout),
-    )
-
-
-def _entering(s: Snapshot, rollout: Rollout) -> Status:
-    """The step's weight is being set; after a setback only once the pods are back."""
-    step, carriers = rollout.current_step, len(ready(s, Track.CANARY))
-    assert step is not None
-    if rollout.lost_since is not None:
-        enough = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
-        return s.status.with_rollout(lost_since=None) if enough else s.status
-    if not weight_is_live(s, step.weight):
-        return s.status
-    return s.status.with_rollout(step_started=s.now, carriers=carriers)
-
-
-def _left(s: Snapshot, rollout: Rollout) -> Status | None:
-    """A step is left, to be entered again, when its canary pods go or its weight is not what the route says."""
-    step, carriers = rollout.current_step, len(ready(s, Track.CANARY))
-    assert step is not None
-    if carriers >= min(rollout.carriers, canary_replicas(s, rollout)):
-        if s.route is not None and s.route.weight == step.weight:
-            return s.status.with_rollout(lost_since=None) if rollout.lost_since else None
-        return s.status.with_rollout(step_started=None, lost_since=None, hold_since=None)
-    since = rollout.lost_since or s.now
-    if carriers and s.now - since < LOST_AFTER:
-        return s.status.with_rollout(lost_since=since) if rollout.lost_since is None else None
-    setbacks = rollout.setbacks + 1
-    return s.status.with_rollout(step_started=None, lost_since=since, hold_since=None, setbacks=setbacks)
-
-
-def weight_is_live(s: Snapshot, weight: int) -> bool:
-    """The route says it, every parent accepted exactly this generation, and the proxies have had a moment."""
-    route = s.route
-    return route is not None and route.weight == weight and not route.problem and s.now - route.seen >= PROPAGATION
-
-
-def _frozen_baseline(s: Snapshot, rollout: Rollout) -> tuple[Baseline, ...]:
-    return tuple(state.last.baseline for _, state in metric_states(s, rollout) if state.last.baseline is not None)
-
-
-def _held(s: Snapshot, rollout: Rollout) -> Status:
-    """Keep note of since when the metrics have been silent: deadlines count from there, across restarts."""
-    if current(s, rollout) is None:
-        return s.status
-    silent = any(state.verdict in SILENT for _, state in metric_states(s, rollout))
-    if silent == (rollout.hold_since is not None):
-        return s.status
-    return s.status.with_rollout(hold_since=s.now if silent else None)
 
 
 def _promoting(s: Snapshot, rollout: Rollout) -> Status:
@@ -255,8 +194,8 @@ def _promoting(s: Snapshot, rollout: Rollout) -> Status:
             message = f"stable pod {pod.name} could not load version {rollout.target.version}: {error}"
             return _take_back(s, End(Outcome.ROLLED_BACK, "PromotionLoadFailed", message, error))
     if promoted(s, rollout):
-        return s.status.with_rollout(stage=Stage.BAKING, since=s.now, hold_since=None)
-    return _held(s, rollout)
+        return s.status.with_rollout(stage=Stage.BAKING, since=s.now)
+    return s.status
 
 
 def _roll_failure(s: Snapshot, rollout: Rollout, pod: Pod) -> str:
@@ -264,20 +203,20 @@ def _roll_failure(s: Snapshot, rollout: Rollout, pod: Pod) -> str:
     if pod.template != template(s, rollout):
         return ""
     if pod.exit is not None:
-        return f"it exited with code {pod.exit.exit_code}: {last_line(pod.exit.message)}"
+        return f"it exited with code {pod.exit.exit_code}: {last_words(pod.exit.message)}"
     late = pod.scheduled is not None and s.now - pod.scheduled >= s.spec.strategy.canary_ready_deadline
-    return (
-        server_words((pod,), s.status, f"{s.target.base_path}/{rollout.target.version}")
-        if late and not pod.ready
-        else ""
-    )
+    if pod.ready or not late:
+        return ""
+    return server_words((pod,), rollout.target.version, f"{s.target.base_path}/{rollout.target.version}")
 
 
 def _baking(s: Snapshot, rollout: Rollout) -> Status:
     over = s.now - rollout.since >= max(s.spec.strategy.bake, s.spec.strategy.drain)
     canary_gone = not [pod for pod in s.pods if pod.track is Track.CANARY]
-    if not over or not canary_gone or holding(s, rollout):
-        return _held(s, rollout)
+    # A pod that came up on an old ConfigMap meanwhile would keep the old version for good.
+    behind = any(pod.ready and not verified(s, rollout, pod) for pod in s.track(Track.STABLE))
+    if not over or not canary_gone or behind or holding(s, rollout):
+        return weight_gone(s)
     version = rollout.target.version
     end = End(Outcome.PROMOTED, "Promoted", f"version {version} passed its steps and its bake", verdicts(s))
     if not rollout.steps:
@@ -296,7 +235,7 @@ def _rolling_back(s: Snapshot, rollout: Rollout) -> Status:
     assert rollout.end is not None
     assert s.status.stable is not None
     if not drained(s, rollout) or not canary_gone or not_returned(s):
-        return s.status
+        return weight_gone(s)
     status = _ended(s, rollout, rollout.end, stable=s.status.stable)
     if rollout.end.outcome is Outcome.ROLLED_BACK:
         return replace(status, rejected=Rejected(rollout.target, rollout.end.reason, rollout.end.message))

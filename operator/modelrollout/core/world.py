@@ -6,16 +6,17 @@ one before.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from modelrollout.core import names
 from modelrollout.core.model_config import ModelTarget, canary_target
 from modelrollout.core.names import Track, child
 from modelrollout.core.pods import answering, canary_replicas, ready, template
 from modelrollout.core.revisions import Revision
-from modelrollout.core.snapshot import Snapshot
-from modelrollout.core.spec import Method
+from modelrollout.core.snapshot import PROPAGATION, Route, Snapshot
+from modelrollout.core.spec import Method, Strategy
 from modelrollout.core.status import Rollout, Stage, Status
-from modelrollout.core.targets import alone, server_targets, start_targets
+from modelrollout.core.targets import alone, next_target, server_targets, start_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def wanted_world(s: Snapshot, status: Status, stable: Revision) -> World:
 def _only_stable(s: Snapshot, status: Status, stable: Revision) -> World:
     made_from = status.stable.template if status.stable else 0
     target = alone(s, stable)
-    targets = {pod.name: target for pod in s.track(Track.STABLE) if pod.template == made_from}
+    targets = {pod.name: next_target(s, target, pod) for pod in s.track(Track.STABLE) if pod.template == made_from}
     return World(Side(stable, s.spec.serving.replicas, made_from, {made_from: target}), targets=targets)
 
 
@@ -87,11 +88,10 @@ def wanted_weight(s: Snapshot, rollout: Rollout) -> int:
     step = rollout.current_step
     if step is None or rollout.stage not in {Stage.PROGRESSING, Stage.PROMOTING}:
         return 0
-    if (rollout.lost_since and rollout.step_started is None) or not ready(s, Track.CANARY):
+    if (rollout.lost_since and rollout.live_since is None) or not ready(s, Track.CANARY):
         return 0
-    now = (s.route.weight if s.route else 0) or 0
     enough = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
-    return step.weight if enough else min(now, step.weight)
+    return step.weight if enough else min(rollout.live, step.weight)
 
 
 def _canary(s: Snapshot, rollout: Rollout, new: Revision | None) -> Side | None:
@@ -118,5 +118,11 @@ def has_room(s: Snapshot, pods: int) -> bool:
 
 def drained(s: Snapshot, rollout: Rollout) -> bool:
     """Whether the canary's last requests have had their time: weight 0 is live, and the drain has passed since."""
-    gone = s.route is None or (s.route.weight == 0 and not s.route.problem)
-    return gone and s.now - rollout.since >= s.spec.strategy.drain
+    return s.route is None or (
+        s.route.weight == 0 and not s.route.problem and s.now >= drain_end(s.route, rollout.since, s.spec.strategy)
+    )
+
+
+def drain_end(route: Route, since: datetime, strategy: Strategy) -> datetime:
+    """When a drain that began `since` may end: counted from when gateways had weight 0, not from the decision."""
+    return max(since, route.seen + PROPAGATION) + strategy.drain

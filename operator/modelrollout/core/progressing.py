@@ -1,0 +1,87 @@
+"""Through the steps: a step is entered when its weight is live, left when it has passed or its pods go.
+
+docs/design.md, "A step is a state": the weight follows the state, so a step can be entered, left and entered again.
+"""
+
+from datetime import timedelta
+
+from modelrollout.core.names import Track
+from modelrollout.core.pods import answering, canary_replicas, ready
+from modelrollout.core.snapshot import PROPAGATION, Snapshot
+from modelrollout.core.status import Baseline, Rollout, Stage, Status
+from modelrollout.core.verdicts import metric_states, step_length
+
+LOST_AFTER = timedelta(seconds=5)
+"""So long fewer canary pods than carried the weight may be ready; a probe that fails once is not worth a setback."""
+
+
+def progressing(s: Snapshot, rollout: Rollout) -> Status:
+    """The next state of a rollout in its steps."""
+    step = rollout.current_step
+    assert step is not None
+    changed = _pods_lost(s, rollout)
+    if changed is not None:
+        return changed
+    if rollout.step_started is None:
+        return _entering(s, rollout)
+    if s.route is None or s.route.weight != step.weight:
+        # Somebody else changed the route: it is written again, and the step counts from when that is live.
+        return s.status.with_rollout(step_started=None)
+    length = step_length(s, rollout, step)
+    if length is None or s.now - rollout.step_started < length:
+        return s.status
+    baseline = _kept_baseline(s, rollout)
+    if rollout.step < len(rollout.steps):
+        return s.status.with_rollout(step=rollout.step + 1, step_started=None, baseline=baseline)
+    return s.status.with_rollout(stage=Stage.PROMOTING, since=s.now, baseline=baseline)
+
+
+def _entering(s: Snapshot, rollout: Rollout) -> Status:
+    """The step's weight is being set; after a setback only once the pods are back."""
+    step = rollout.current_step
+    assert step is not None
+    if rollout.lost_since is not None:
+        enough = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
+        return s.status.with_rollout(lost_since=None) if enough else s.status
+    if not weight_is_live(s, step.weight):
+        return s.status
+    carriers = len(ready(s, Track.CANARY))
+    since = rollout.live_since if rollout.live == step.weight else s.now
+    return s.status.with_rollout(step_started=s.now, live=step.weight, live_since=since, carriers=carriers)
+
+
+def _pods_lost(s: Snapshot, rollout: Rollout) -> Status | None:
+    """While any weight is live: note that canary pods are missing, and soon let the weight go to 0 for it."""
+    if rollout.live_since is None:
+        return None
+    carriers = len(ready(s, Track.CANARY))
+    if carriers >= min(rollout.carriers, canary_replicas(s, rollout)):
+        return s.status.with_rollout(lost_since=None) if rollout.lost_since else None
+    since = rollout.lost_since or s.now
+    if carriers and s.now - since < LOST_AFTER:
+        return s.status.with_rollout(lost_since=since)
+    return s.status.with_rollout(
+        step_started=None, live=0, live_since=None, lost_since=since, setbacks=rollout.setbacks + 1
+    )
+
+
+def weight_is_live(s: Snapshot, weight: int) -> bool:
+    """The route says it, every parent accepted exactly this generation, and the proxies have had a moment."""
+    route = s.route
+    return route is not None and route.weight == weight and not route.problem and s.now - route.seen >= PROPAGATION
+
+
+def weight_gone(s: Snapshot) -> Status:
+    """The status with weight 0 noted as live once it is; for the stages in which the canary has none."""
+    rollout = s.status.rollout
+    if rollout is None or not rollout.live or not weight_is_live(s, 0):
+        return s.status
+    return s.status.with_rollout(live=0, live_since=None)
+
+
+def _kept_baseline(s: Snapshot, rollout: Rollout) -> tuple[Baseline, ...]:
+    """The stable side's values as they are now; where they rest on too few requests, those of an earlier step."""
+    kept = {item.name: item for item in rollout.baseline}
+    now = {state.last.metric: state.last.baseline for _, state in metric_states(s, rollout)}
+    kept |= {name: value for name, value in now.items() if value is not None}
+    return tuple(kept[name] for name in sorted(kept))

@@ -1,0 +1,118 @@
+"""What the metrics say of the comparison under way: verdicts, what a rollout waits for, how long a step stays."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from modelrollout.core.analysis import SILENT, SPLIT, Analysed, MetricState, Verdict
+from modelrollout.core.readings import comparison
+from modelrollout.core.snapshot import Snapshot
+from modelrollout.core.spec import Metric, Policy, Step
+from modelrollout.core.status import Judged, Rollout
+
+
+def current(s: Snapshot, rollout: Rollout) -> Analysed | None:
+    """What has been measured for the comparison that is under way, None before its first round."""
+    return s.analysed if s.analysed and s.analysed.key == comparison(rollout) else None
+
+
+def metric_states(s: Snapshot, rollout: Rollout) -> Iterator[tuple[Metric, MetricState]]:
+    """The metrics of the comparison under way that have been measured, the traffic split left out."""
+    analysed = current(s, rollout)
+    if analysed is None or s.spec.analysis is None:
+        return
+    for metric in s.spec.analysis.metrics:
+        if metric.name in analysed.metrics:
+            yield metric, analysed.metrics[metric.name]
+
+
+def judged(s: Snapshot) -> tuple[Judged, ...]:
+    """Each metric's verdict with the evidence of the moment it changed; kept while the verdict stays the same.
+
+    So nothing that people read moves with every measurement.
+    """
+    rollout = s.status.rollout
+    analysed = current(s, rollout) if rollout else None
+    if analysed is None or s.spec.analysis is None:
+        return s.status.analysis
+    kinds = {metric.name: (str(metric.kind), metric.test) for metric in s.spec.analysis.metrics}
+    split = ("Split", "Limits")
+    return tuple(_judged(s, name, *kinds.get(name, split), state) for name, state in sorted(analysed.metrics.items()))
+
+
+def _judged(s: Snapshot, name: str, kind: str, test: str, state: MetricState) -> Judged:
+    before = next((item for item in s.status.analysis if item.name == name), None)
+    if before is not None and before.verdict == state.verdict:
+        return before
+    since = (before.silent_since if before else None) or s.now
+    return Judged(
+        name, kind, test, str(state.verdict), state.last.detail[:1024], since if state.verdict in SILENT else None
+    )
+
+
+def silent_policy(metric: Metric, verdict: Verdict) -> Policy:
+    """What to do about a metric that says nothing."""
+    return metric.on_no_data if verdict is Verdict.NO_DATA else metric.on_error
+
+
+def talking_policy(metric: Metric, verdict: Verdict) -> Policy | None:
+    """What to do about a metric that has an open verdict, None for a clear one."""
+    return {Verdict.LOW_TRAFFIC: metric.on_low_traffic, Verdict.INCONCLUSIVE: metric.on_inconclusive}.get(verdict)
+
+
+def holding(s: Snapshot, rollout: Rollout) -> str:
+    """Why the rollout waits for evidence, empty when it does not: a silent metric, a false split, no round yet.
+
+    The fast path never waits: it leads away from what hurts.
+    """
+    if s.spec.analysis is None or not rollout.steps:
+        return ""
+    analysed = current(s, rollout)
+    if analysed is None:
+        return "waiting for the first measurement" if rollout.step_started else ""
+    said = {item.name: item for item in judged(s)}
+    split = analysed.metrics.get(SPLIT)
+    if split is not None and split.verdict in SILENT | {Verdict.INCONCLUSIVE}:
+        return said[SPLIT].detail
+    for metric, state in metric_states(s, rollout):
+        if state.verdict in SILENT and silent_policy(metric, state.verdict) is not Policy.ADVANCE:
+            return f"{metric.name}: {state.verdict}: {head(said[metric.name].detail)}"
+    return ""
+
+
+def head(detail: str) -> str:
+    """An evidence line without its query."""
+    return detail.split("; query ", maxsplit=1)[0]
+
+
+def step_length(s: Snapshot, rollout: Rollout, step: Step) -> timedelta | None:
+    """How long the step stays on the evidence there is, counted from its weight being live; None is without end."""
+    if s.spec.analysis is None:
+        return step.duration
+    if holding(s, rollout):
+        return None
+    lengths = [_metric_length(metric, state, step) for metric, state in metric_states(s, rollout)]
+    finite = [length for length in lengths if length is not None]
+    return max(finite, default=step.duration) if len(finite) == len(lengths) else None
+
+
+def _metric_length(metric: Metric, state: MetricState, step: Step) -> timedelta | None:
+    if state.verdict is Verdict.PASS:
+        return step.duration
+    if state.verdict in SILENT:
+        return step.max_duration
+    if talking_policy(metric, state.verdict) is not Policy.ADVANCE:
+        return None
+    # A breach that may still become a failure is waited out; with enough requests an open verdict is not.
+    settled = state.verdict is Verdict.INCONCLUSIVE and state.breaches == 0
+    return step.duration if settled else step.max_duration
+
+
+def next_deadline(s: Snapshot, rollout: Rollout) -> datetime | None:
+    """When a metric without a verdict runs out of patience, None when none will."""
+    since = {item.name: item.silent_since for item in judged(s)}
+    moments = [
+        begun + metric.deadline
+        for metric, state in metric_states(s, rollout)
+        if state.verdict in SILENT and metric.deadline and (begun := since.get(metric.name))
+    ]
+    return min(moments, default=None)
