@@ -7,9 +7,11 @@ PLAYGROUND := $(PYTHON) -m playground
 UV_VERSION := 0.13.8
 # Rollouts mostly wait; two cores carry this many at a time.
 SIDE_BY_SIDE ?= 4
+# What takes long is left to `make test-all`.
+SELECTED := -m "not long"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down shell status test lint format test-unit test-integration lock
+.PHONY: help demo up down shell status test test-all lint format test-unit test-integration lock
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +33,9 @@ status:  ## What runs in there and what has died
 
 test: lint test-unit test-integration  ## Linters, types, unit tests, integration tests against the real parts
 
+test-all: SELECTED :=
+test-all: test  ## The same with the tests that take long: every write killed at, long outages, ten idle minutes
+
 lint:  ## Style, types and layers
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -42,12 +47,12 @@ format:  ## Format, and repair what can be repaired by itself
 	$(RUN) ruff check --fix .
 
 test-unit:  ## Unit and contract tests: seconds
-	$(RUN) pytest tests/unit tests/contract
+	$(RUN) pytest tests/unit tests/contract $(SELECTED)
 
 test-integration:  ## Playground and integration tests: real control plane, gateway and Prometheus
-	$(RUN) pytest tests/playground
-	$(RUN) pytest tests/integration -n $(SIDE_BY_SIDE)
-	$(RUN) pytest tests/disruption
+	$(RUN) pytest tests/playground $(SELECTED)
+	$(RUN) pytest tests/integration -n $(SIDE_BY_SIDE) $(SELECTED)
+	$(RUN) pytest tests/disruption $(SELECTED)
 
 lock:  ## Write requirements/*.lock anew from pyproject.toml and requirements/*.in
 	$(PYTHON) -m playground.toolchain.lock $(UV_VERSION)
