@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from benchmarks.lab import Lab, callers, rollout
 from benchmarks.timeline import IncompleteError, last_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from playground.scene import Scene, Traffic
 
@@ -27,6 +27,7 @@ STABLE = 101
 REPLICAS = 3
 _GATEWAY_RATE, _POD_RATE = 60.0, 50.0
 _GRPC_PORT = 8500
+_RUNS = 10
 
 FIGURES = (
     Figure("quickestPod", "request to last answer of the version left, quickest pod", "s"),
@@ -36,22 +37,96 @@ FIGURES = (
     Figure("failed", "requests that failed, total", total=True, worst_goal=0),
 )
 
-Reach = "Callable[[Scene, int], None]"
+
+@dataclass(frozen=True)
+class Way:
+    """From where people go back: the bake that is chosen for it, the phase to wait for, how the history shows it."""
+
+    bake: str
+    phase: str
+    outcome: str
+    undoes: bool
 
 
-def _reverts(found: Lab, budget: Budget) -> Iterator[Run]:
-    """Back to the stable version while the new one bakes."""
-    with _serving(found) as scene:
-        for number in budget.runs(5):
-            version = STABLE + number
-            _wish(scene, version, bake="10m")
-            yield attempt(partial(_go_back, found, scene, version, bake="10m", outcome="Cancelled"))
+WAYS = {
+    "bake-revert": Way("10m", "Baking", "Cancelled", undoes=False),
+    "fast-path": Way("1s", "Healthy", "Promoted", undoes=True),
+}
 
 
-def _undoes(found: Lab, budget: Budget) -> Iterator[Run]:
-    """Back to the version promoted before, by the fast path."""
-    with _serving(found) as scene:
-        for number in budget.runs(5):
-            version = STABLE + number
-            _wish(scene, version, bake="1s")
-            yield attempt(partial(_go_back, found, scene, version, bake="1s", outcome="Promoted"))
+def _undone(way: Way, found: Lab, budget: Budget) -> Iterator[Run]:
+    """A new version, and back to the one before, again and again."""
+    with rollout(found, NAME) as scene:
+        scene.publish(STABLE)
+        scene.kube.apply(_manifest(scene, STABLE, way))
+        scene.wait("the first version serving", lambda status: status.get("phase") == "Healthy")
+        for number in budget.runs(_RUNS):
+            yield attempt(partial(_go_and_come_back, found, scene, way, STABLE + number))
+
+
+def _go_and_come_back(found: Lab, scene: Scene, way: Way, version: int) -> Run:
+    scene.publish(version)
+    scene.kube.apply(_manifest(scene, version, way))
+    scene.wait(way.phase, lambda status: _there(status, way, version), 180)
+    pods = {pod["metadata"]["name"]: f"{pod['status']['podIP']}:{_GRPC_PORT}" for pod in scene.pods("stable")}
+    with scene.traffic(_GATEWAY_RATE) as users, callers(found, NAME, list(pods.values()), _POD_RATE) as of_pods:
+        everybody = [users, *of_pods]
+        found.wait_for("users at work", lambda: all(len(traffic.answers()) > _POD_RATE for traffic in everybody))
+        asked = time.time()
+        scene.kube.apply(_manifest(scene, STABLE, way))
+        scene.wait("the way back", lambda status: _back(status, way, version))
+        ended = time.time()
+        time.sleep(1)
+    lasts = [_last(traffic, version, asked) for traffic in everybody]
+    return {
+        "version": version,
+        "pods": dict(zip(pods, lasts[1:], strict=True)),
+        "quickestPod": min(lasts[1:]),
+        "slowestPod": max(lasts[1:]),
+        "overAll": lasts[0],
+        "over": round(ended - asked, 2),
+        "requests": len(users.answers()),
+        "failed": sum(1 for traffic in everybody for answer in traffic.answers() if answer.error),
+    }
+
+
+def _there(status: dict[str, Any], way: Way, version: int) -> bool:
+    """Everybody is answered by the new version."""
+    serving = status.get("stable" if way.undoes else "canary", {}).get("version")
+    return status.get("phase") == way.phase and serving == version
+
+
+def _back(status: dict[str, Any], way: Way, version: int) -> bool:
+    """The rollout back is over: an undo is a rollout of its own, a revert is the end of the one under way."""
+    wanted = (STABLE if way.undoes else version, way.outcome)
+    last = next(iter(status.get("history", ())), None)
+    return "rollout" not in status and last is not None and (last["version"], last["outcome"]) == wanted
+
+
+def _last(traffic: Traffic, version: int, since: float) -> float:
+    seconds = last_answer(traffic.answers(), version, since)
+    if seconds is None:
+        raise IncompleteError(f"version {version} gave no answer after the request")
+    return seconds
+
+
+def _manifest(scene: Scene, version: int, way: Way) -> dict[str, Any]:
+    strategy = {
+        "steps": [{"weight": 50, "duration": "1s"}], "canaryReadyDeadline": "60s", "drainDuration": "1s",
+        "bake": {"duration": way.bake},
+    }  # fmt: skip
+    made = scene.manifest(version, strategy=strategy)
+    made["spec"]["serving"]["replicas"] = REPLICAS
+    return made
+
+
+BENCHMARK = Benchmark(
+    "undo",
+    str(__doc__).split("\n\n", 1)[0],
+    {name: partial(_undone, way) for name, way in WAYS.items()},
+    FIGURES,
+    minutes=20,
+)
+
+if __name__ == "__main__":
+    sys.exit(BENCHMARK.main(sys.argv[1:]))
