@@ -46,6 +46,12 @@ class Crowd:
         for name in self.names:
             self.kube.apply(_manifest(self.found, name, version))
 
+    def scale(self, name: str, replicas: int) -> None:
+        """Wish for so many pods of one of them."""
+        manifest = _manifest(self.found, name, STABLE)
+        manifest["spec"]["serving"]["replicas"] = replicas
+        self.kube.apply(manifest)
+
     def statuses(self) -> list[dict[str, Any]]:
         """The status of every rollout."""
         items = self.kube.list("ModelRollout")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,16 +54,17 @@ def _environment(pid: int) -> dict[str, str]:
 
 
 def _usage(pid: int) -> dict[str, float]:
-    """Resident memory now and at its highest in MiB, and seconds of CPU since the start."""
+    """When it started (seconds since the epoch), resident memory now and at its highest, seconds of CPU since then."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     sizes = {name: text.split() for name, _, text in (line.partition(":") for line in lines)}
-    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    seconds = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+    ticks = [int(word) for word in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1:]]
+    second = os.sysconf("SC_CLK_TCK")
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks[18] / second
     return {
-        "pid": pid,
-        "residentMiB": int(sizes["VmRSS"][0]) / 1024,
-        "highestMiB": int(sizes["VmHWM"][0]) / 1024,
-        "cpuSeconds": seconds,
+        "started": time.time() - age,
+        "residentMB": int(sizes["VmRSS"][0]) * 1024 / 1e6,
+        "highestMB": int(sizes["VmHWM"][0]) * 1024 / 1e6,
+        "cpuSeconds": (ticks[10] + ticks[11]) / second,
     }
 
 
