@@ -10,10 +10,11 @@ import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from playground.interference.journal import Entry, Journal
 from playground.interference.rules import WATCHES, Request, Rule, RuleBook
@@ -87,7 +88,7 @@ class Proxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         came, lane, body = time.time(), self._lane(request.match_info["lane"]), await request.read()
-        query = f"?{unquote(request.query_string)}" if request.query_string else ""
+        query = f"?{request.query_string}" if request.query_string else ""
         seen = Request(request.method, request.match_info["path"] + query, body.decode(errors="replace"))
         rule = lane.rules.take(seen) or _PASS
         case = _Case(request, lane, request.match_info["upstream"], seen, rule, came, body)
@@ -114,12 +115,14 @@ class Proxy:
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     def _open(self, case: _Case) -> aiohttp.client._BaseRequestContextManager[aiohttp.ClientResponse]:
-        path, query = case.web.match_info["path"], case.web.query_string
+        asked = case.web.rel_url
+        query = asked.raw_query_string
         if case.rule.as_of is not None:
             query = _earlier(query, case.rule.as_of)
+        path = asked.raw_path.split("/", 3)[3]
+        url = f"{self._upstreams[case.upstream]}/{path}" + (f"?{query}" if query else "")
         headers = {name: value for name, value in case.web.headers.items() if name.lower() not in _HOP_BY_HOP}
-        url = f"{self._upstreams[case.upstream]}{path}" + (f"?{query}" if query else "")
-        return self._session.request(case.web.method, url, data=case.body or None, headers=headers)
+        return self._session.request(case.web.method, URL(url, encoded=True), data=case.body or None, headers=headers)
 
     async def _fetch(self, case: _Case) -> _Answer:
         async with self._open(case) as response:

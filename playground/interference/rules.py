@@ -109,18 +109,18 @@ class RuleBook:
             if not rule.matches(request):
                 continue
             self._counts[number] += 1
-            if self._open(number):
+            if _holds(rule, self._counts[number]):
                 return rule
         return None
 
     def standing(self, request: Request) -> Rule | None:
-        """The rule that would decide about this request, which is under way already and counts for nothing."""
-        self._read()
-        return next((r for n, r in enumerate(self._rules) if r.matches(request) and self._open(n)), None)
+        """The rule that decides about this request now, which is under way already and counts for nothing.
 
-    def _open(self, number: int) -> bool:
-        rule, count = self._rules[number], self._counts[number]
-        return count > rule.skip and (rule.times is None or count <= rule.skip + rule.times)
+        One that has had no match yet holds for it as for a first one.
+        """
+        self._read()
+        matching = ((rule, max(count, 1)) for rule, count in zip(self._rules, self._counts, strict=True))
+        return next((rule for rule, count in matching if rule.matches(request) and _holds(rule, count)), None)
 
     def _read(self) -> None:
         """Read the file again if it is another one; it is only ever replaced whole."""
@@ -132,3 +132,8 @@ class RuleBook:
         if seen != self._seen:
             self._seen, self._rules = seen, parse(self.file.read_text())
             self._counts = [0] * len(self._rules)
+
+
+def _holds(rule: Rule, count: int) -> bool:
+    """Whether a rule takes its match of this number."""
+    return count > rule.skip and (rule.times is None or count <= rule.skip + rule.times)
