@@ -47,8 +47,9 @@ def live(weight: int) -> Callable[[dict[str, Any]], bool]:
 
 
 def start(scene: Scene, **spec: Any) -> None:
-    """Version 101 serves, 102 is published."""
+    """Version 101 serves, 102 is published; both are good, whatever an earlier run left."""
     scene.publish(STABLE, NEXT)
+    scene.misbehave({})
     scene.kube.apply(scene.manifest(STABLE, **spec))
     scene.wait("the first version serving", healthy)
 
