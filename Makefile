@@ -11,7 +11,7 @@ SIDE_BY_SIDE ?= 4
 SELECTED := -m "not long"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down shell status test test-all lint format test-unit test-integration lock
+.PHONY: help demo up down shell status test test-all lint format test-unit test-integration bench lock
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test-integration:  ## Playground and integration tests: real control plane, gate
 	$(RUN) pytest tests/playground $(SELECTED)
 	$(RUN) pytest tests/integration -n $(SIDE_BY_SIDE) $(SELECTED)
 	$(RUN) pytest tests/disruption $(SELECTED)
+
+bench:  ## Measure aborts, promotions, ways back and the footprint; tables go to docs/benchmarks.md (45 minutes)
+	$(RUN) python -m benchmarks
 
 lock:  ## Write requirements/*.lock anew from pyproject.toml and requirements/*.in
 	$(PYTHON) -m playground.toolchain.lock $(UV_VERSION)

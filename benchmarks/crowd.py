@@ -9,10 +9,12 @@ import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.command import attempt
 from benchmarks.lab import RELAY, Lab
-from benchmarks.timeline import Limits, first_over_limits, zeros
+from benchmarks.timeline import Limits, first_over_limits, spans, zeros
 from playground import control
 from playground.components import NODE_AGENT
 from playground.scene import Scene
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from benchmarks.figures import Run
     from playground.kube import Kube
 
 PREFIX = "crowd-"
@@ -131,7 +134,7 @@ def _manifest(found: Lab, name: str, version: int) -> dict[str, Any]:
     return renamed
 
 
-def go_bad_at_once(found: Lab, count: int) -> list[dict[str, Any]]:
+def go_bad_at_once(found: Lab, count: int) -> list[Run]:
     """So many rollouts at weight 50 go bad in one moment; a run for each."""
     with gathered(found, count) as crowd:
         crowd.apply(STABLE)
@@ -143,18 +146,12 @@ def go_bad_at_once(found: Lab, count: int) -> list[dict[str, Any]]:
         crowd.bad.write_text(str(flipped))
         found.wait_for("weight 0 everywhere", lambda: zeros(found.events(flipped)) >= set(crowd.names), 60)
         time.sleep(2)
-        return [_figures(crowd, name, flipped) for name in crowd.names]
+        return [attempt(partial(_figures, crowd, name, flipped)) for name in crowd.names]
 
 
-def _figures(crowd: Crowd, name: str, flipped: float) -> dict[str, Any]:
+def _figures(crowd: Crowd, name: str, flipped: float) -> Run:
     """Of one rollout among many. There are no users, so it begins with the moment of going bad."""
     found = crowd.found
     seen = found.aborted(name, flipped)
     over = first_over_limits(seen.scrapes, _LIMITS, flipped)
-    return {
-        "rollout": name,
-        "answeredToZero": round(seen.weight_zero - seen.query_answered, 4),
-        "answeredToZeroInWrites": round((seen.weight_zero - seen.query_answered) / found.write_seconds, 2),
-        "scrapeToZero": round(seen.weight_zero - over, 4),
-        "flipToZero": round(seen.weight_zero - flipped, 4),
-    }
+    return {"rollout": name, **spans(seen), **found.in_writes(seen), "scrapeToZero": round(seen.weight_zero - over, 4)}

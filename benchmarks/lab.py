@@ -189,7 +189,19 @@ class Lab:
         """What is known of the abort of a rollout since its version went bad."""
         of_canary = f"{name}-canary-"  # as its queries name its pods
         events = [e for e in self.events(flipped) if e.name == name or (e.what == "answer" and of_canary in e.name)]
-        return Abort(flipped, events, self.route_writes(name, flipped), self.scrapes(name, 60))
+        decided = self._decided(name, flipped)
+        return Abort(flipped, events, self.route_writes(name, flipped), self.scrapes(name, 60), decided)
+
+    def in_writes(self, seen: Abort) -> dict[str, float]:
+        """The operator's part of an abort as a multiple of what one write costs here."""
+        return {"answeredToZeroInWrites": round((seen.weight_zero - seen.query_answered) / self.write_seconds, 2)}
+
+    def _decided(self, name: str, since: float) -> float | None:
+        """When the operator had the measurements by which it ended a rollout."""
+        for line in self.log(since):
+            if line.get("event") == "decision" and line["rollout"].endswith(f"/{name}") and line["end"]:
+                return datetime.fromisoformat(line["measured"]).timestamp() if line["measured"] else None
+        return None
 
 
 def _modules() -> dict[str, str]:

@@ -88,12 +88,17 @@ def zeros(events: Iterable[Event]) -> set[str]:
 
 @dataclass(frozen=True)
 class Abort:
-    """What is known of one abort beside the answers. `writes` are moments at which the operator sent the route."""
+    """What is known of one abort beside the answers.
+
+    `writes` are moments at which the operator sent the route; `measured` is when it had the round that it decided on,
+    by its own word, None when a later round was in before it could say so.
+    """
 
     flipped: float
     events: Sequence[Event]
     writes: Sequence[float]
     scrapes: Sequence[Scrape]
+    measured: float | None = None
 
     @property
     def weight_zero(self) -> float:
@@ -113,8 +118,18 @@ class Abort:
         return _last(answers, self.flipped, self.write_sent, "no query was answered before the write")
 
 
-def abort_figures(run: Abort, answers: Sequence[Answer], limits: Limits) -> dict[str, float]:
-    """Milestones in seconds from the first bad answer, and the two spans that have a goal."""
+def spans(run: Abort) -> dict[str, float | None]:
+    """How long the operator took: from the answer on the wire, and from when it had it, to weight 0 in the API."""
+    known = run.measured is not None and run.measured <= run.write_sent
+    return {
+        "answeredToZero": round(run.weight_zero - run.query_answered, 4),
+        "measuredToZero": round(run.weight_zero - run.measured, 4) if known and run.measured else None,
+        "flipToZero": round(run.weight_zero - run.flipped, 4),
+    }
+
+
+def abort_figures(run: Abort, answers: Sequence[Answer], limits: Limits) -> dict[str, float | None]:
+    """Milestones in seconds from the first bad answer, and the spans that have a goal."""
     spoilt = bad_answers(answers, run.flipped)
     if not spoilt:
         raise IncompleteError("no bad answer reached a client")
@@ -131,8 +146,8 @@ def abort_figures(run: Abort, answers: Sequence[Answer], limits: Limits) -> dict
     }
     return {
         **{name: round(value, 4) for name, value in milestones.items()},
+        **spans(run),
         "badAnswers": len(spoilt),
-        "answeredToZero": round(run.weight_zero - run.query_answered, 4),
         "scrapeToLastBad": round(end - over, 4),
     }
 

@@ -27,7 +27,7 @@ STABLE = 101
 REPLICAS = 3
 _GATEWAY_RATE, _POD_RATE = 60.0, 50.0
 _GRPC_PORT = 8500
-_RUNS = 10
+_RUNS = 5
 
 FIGURES = (
     Figure("quickestPod", "request to last answer of the version left, quickest pod", "s"),

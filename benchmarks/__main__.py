@@ -1,0 +1,16 @@
+"""`python -m benchmarks`: all benchmarks, one after the other. `make bench` calls it."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import abort, footprint, promote, undo
+
+
+def main(arguments: list[str]) -> int:
+    """The options are those that all have; 1 when a run did not show what it is about."""
+    return max(module.BENCHMARK.main(arguments) for module in (abort, promote, undo, footprint))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
