@@ -9,7 +9,7 @@ from benchmarks import abort, footprint, promote, undo
 
 def main(arguments: list[str]) -> int:
     """The options are those that all have; 1 when a run did not show what it is about."""
-    return max(module.BENCHMARK.main(arguments) for module in (abort, promote, undo, footprint))
+    return max(each.main(arguments) for each in (abort.BENCHMARK, promote.BENCHMARK, undo.BENCHMARK, footprint.BENCHMARK))
 
 
 if __name__ == "__main__":
