@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from modelrollout.core.claims import claims_of
 from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER, Track, child
 from modelrollout.core.values import JSON
 from modelrollout.ports import Key
@@ -29,6 +30,7 @@ class ObjectCache:
         self._objects: dict[ObjectId, JSON] = {}
         self._of_rollout: dict[Key, set[ObjectId]] = {}
         self._gone: OrderedDict[str, int] = OrderedDict()
+        self._claiming: dict[tuple[str, str], set[Key]] = {}
 
     def put(self, resource: Resource, obj: JSON) -> bool:
         """Store an object unless it is older than, or the same as, what is known. Whether it was stored."""
@@ -42,6 +44,8 @@ class ObjectCache:
             return False
         self._remove(identity)
         self._objects[identity] = _trim(resource, obj)
+        for place in places(resource, obj):
+            self._claiming.setdefault(place, set()).add(Key(identity[1], identity[2]))
         for key in owners(obj):
             self._of_rollout.setdefault(key, set()).add(identity)
         return True
@@ -87,8 +91,24 @@ class ObjectCache:
         """Kind and object of those in our names that no watch of ours follows: only asking again shows a change."""
         return [(i[0], o) for i, o in self._objects.items() if i[0] != ROLLOUTS.kind and not _is_watched(o)]
 
+    def rivals(self, key: Key) -> Iterator[JSON]:
+        """Other ModelRollouts that claim a match in the same place of a gateway."""
+        rollout = self.rollout(key)
+        for other in self.claiming(places(ROLLOUTS, rollout) if rollout is not None else ()) - {key}:
+            found = self.rollout(other)
+            if found is not None:
+                yield found
+
+    def claiming(self, at: Iterable[tuple[str, str]]) -> set[Key]:
+        """ModelRollouts that claim something in one of these places."""
+        return {key for place in at for key in self._claiming.get(place, ())}
+
     def _remove(self, identity: ObjectId) -> None:
         known = self._objects.pop(identity, None)
+        for place in places(ROLLOUTS, known) if known is not None and identity[0] == ROLLOUTS.kind else ():
+            self._claiming[place].discard(Key(identity[1], identity[2]))
+            if not self._claiming[place]:
+                del self._claiming[place]
         for key in owners(known) if known is not None else ():
             identities = self._of_rollout.get(key, set())
             identities.discard(identity)
@@ -104,6 +124,11 @@ class ObjectCache:
 def identify(resource: Resource, obj: JSON) -> ObjectId:
     """Where an object stands in the cache."""
     return resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def places(resource: Resource, obj: JSON) -> set[tuple[str, str]]:
+    """Where on gateways a ModelRollout claims something; nowhere for other kinds."""
+    return {claim.place for claim in claims_of(obj)} if resource is ROLLOUTS else set()
 
 
 def owners(obj: JSON) -> set[Key]:

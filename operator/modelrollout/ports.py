@@ -51,6 +51,10 @@ class View(Protocol):
         """
         ...
 
+    def rivals(self, key: Key) -> Iterable[JSON]:
+        """Other ModelRollouts that claim a match in the same place of a gateway."""
+        ...
+
 
 class Cluster(Protocol):
     """Writes. Every method raises ClusterUnavailable, Conflict or Refused; the view shows a write once it returned."""

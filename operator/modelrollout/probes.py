@@ -67,8 +67,11 @@ class Probe:
 
     def reload(self, uid: str, action: Reload) -> None:
         """Send a configuration without waiting; `Server.reload` shows that it is under way, and how it ended."""
-        call = ReloadCall(action.target, self.sources.clock.now())
-        self.servers[uid] = replace(self.servers.get(uid, Server()), reload=call)
+        before = self.servers.get(uid, Server())
+        # The words of the last call stay until this one is answered, so that they do not come and go in status.
+        words = before.reload.error if before.reload else ""
+        call = ReloadCall(action.target, self.sources.clock.now(), error=words)
+        self.servers[uid] = replace(before, reload=call)
         task = asyncio.create_task(self._send(uid, action, call))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
@@ -125,7 +128,8 @@ class Probe:
         changed = before.changed
         if report is not None and (before.report is None or before.report.active != report.active):
             changed = self.sources.clock.now()
-        self.servers[uid] = replace(before, report=report, error=error, changed=changed)
+        silent = None if report is not None else before.silent_since or self.sources.clock.now()
+        self.servers[uid] = replace(before, report=report, error=error, changed=changed, silent_since=silent)
         return report != before.report
 
     async def _read_metrics(self) -> None:

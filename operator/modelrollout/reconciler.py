@@ -12,6 +12,7 @@ import structlog
 
 from modelrollout.acting import Actor, Written
 from modelrollout.core.actions import Decision
+from modelrollout.core.claims import conflict
 from modelrollout.core.decide import decide
 from modelrollout.core.observe import Memory, observe
 from modelrollout.core.readings import readings_wanted
@@ -33,13 +34,14 @@ SETTLE = timedelta(milliseconds=200)
 
 @dataclass(slots=True)
 class _Remembered:
-    """What this process holds for one object."""
+    """What this process holds for one object. `stored` is the last status written, and as the API server kept it."""
 
     probe: Probe
     written: Written = field(default_factory=Written)
     route_generation: tuple[str, int] = ("", 0)
     route_seen: datetime | None = None
     readable: JSON | None = None
+    stored: tuple[JSON, JSON] | None = None
 
 
 @dataclass(slots=True)
@@ -102,7 +104,7 @@ class Reconciler:
     def _observe(self, rollout: JSON, children: Iterable[JSON], known: _Remembered) -> Snapshot:
         """Raises InvalidSpec, unless there was a spec before that could be read: the rollout goes on with that."""
         now = self.sources.clock.now()
-        memory = self._memory(known, now)
+        memory = replace(self._memory(known, now), conflict=conflict(rollout, self.view.rivals(known.probe.key)))
         try:
             snapshot = observe(rollout, children, memory, now)
         except InvalidSpec as error:
@@ -132,9 +134,12 @@ class Reconciler:
         actor = Actor(self.view, self.cluster, self.events, self.sources.clock, self.wake)
         wrote = await actor.perform(rollout, snapshot, probe, written, decision.first)
         status = status_to_json(decision.status)
-        if status != rollout.get("status", {}):
+        # An older definition drops fields that it does not know: what it made of this very status is no difference.
+        if status != rollout.get("status", {}) and known.stored != (status, rollout.get("status")):
             _log_decision(key, snapshot, decision, probe.measured)
             await self.cluster.write_status(key, rollout, status)
+            after = self.view.rollout(key)
+            known.stored = (status, after["status"]) if after is not None and "status" in after else None
             wrote = True
         # What to read is planned on the status as it now stands, so that a new step is measured at once.
         probe.want(readings_wanted(replace(snapshot, status=decision.status)))

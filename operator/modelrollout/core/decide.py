@@ -11,8 +11,7 @@ from modelrollout.core import names
 from modelrollout.core.actions import Action, Apply, Decision
 from modelrollout.core.evidence import marker
 from modelrollout.core.names import Track
-from modelrollout.core.pods import SHOWS, stable_version
-from modelrollout.core.progressing import LOST_AFTER
+from modelrollout.core.pods import LOST_AFTER, SHOWS, stable_version
 from modelrollout.core.revisions import Revision
 from modelrollout.core.route import http_route
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
@@ -63,6 +62,9 @@ def _stalled(s: Snapshot, status: Status, stable: Revision | None) -> tuple[str,
     for kind, name in s.taken:
         fix = "delete or rename it, or give this ModelRollout another name"
         return "NameTaken", f"{kind} {name} exists and is not ours; {fix}"
+    if s.conflict:
+        fix = "give one of them hostnames of its own (or grpcHeaders), another listener, or delete one"
+        return "RouteConflict", f"{s.conflict}; {fix}"
     if s.refused:
         return "WriteRefused", s.refused
     if s.contested:
@@ -136,3 +138,5 @@ def _server_moments(s: Snapshot, status: Status, world: World) -> Iterator[datet
             yield s.now + RESEND
         if call is not None and call.ended is not None:
             yield call.ended + SHOWS
+        if pod.server.silent_since is not None:
+            yield pod.server.silent_since + LOST_AFTER

@@ -8,18 +8,38 @@ _FATAL = "Failed to start server"
 
 def server_words(pods: tuple[Pod, ...], version: int, wanted: str) -> str:
     """Why pods did not become ready with a version; `wanted` is the directory that their servers look for."""
+    if not pods:
+        return "no pod was made; kubectl describe its ReplicaSet says why (a quota?)"
     for pod in pods:
         if pod.report is not None and pod.report.failure(version):
             return f"{pod.name}: {pod.report.failure(version)}"
-    for pod in pods:
-        if pod.exit is not None:
-            return f"{pod.name} exited with code {pod.exit.exit_code}: {last_words(pod.exit.message)}"
-        if pod.waiting:
-            return f"{pod.name}: {pod.waiting}"
-        if pod.unschedulable:
-            return f"{pod.name} cannot be scheduled: {pod.unschedulable}"
-    never = f"the model server never opened its ports: it waits for {wanted}"
-    return never if pods else "no pod was made; kubectl describe its ReplicaSet says why (a quota?)"
+    said = (words for find in (_container_words, call_words) for pod in pods if (words := find(pod)))
+    if words := next(said, ""):
+        return words
+    late = next((pod for pod in pods if pod.ready), None)
+    if late is not None:
+        has = sorted(late.report.active) if late.report else "nothing known"
+        return f"{late.name} was told what to load and has {has}"
+    return f"the model server never opened its ports: it waits for {wanted}"
+
+
+def _container_words(pod: Pod) -> str:
+    if pod.exit is not None:
+        return f"{pod.name} exited with code {pod.exit.exit_code}: {last_words(pod.exit.message)}"
+    if pod.waiting:
+        return f"{pod.name}: {pod.waiting}"
+    return f"{pod.name} cannot be scheduled: {pod.unschedulable}" if pod.unschedulable else ""
+
+
+def call_words(pod: Pod) -> str:
+    """What went wrong when the pod's model server was asked or told something last, empty for nothing."""
+    if pod.ready and pod.server.error:
+        return f"{pod.name} is ready but does not answer over gRPC: {pod.server.error}"
+    call = pod.server.reload
+    if call is None or not call.error:
+        return ""
+    hint = "; its server is wedged, delete the pod" if call.unanswered else ""
+    return f"{pod.name} was told what to load: {call.error}{hint}"
 
 
 def last_words(text: str) -> str:

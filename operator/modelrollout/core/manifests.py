@@ -5,6 +5,7 @@ Manifests say only what we mean to own; `values.covers` tells whether an object 
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from modelrollout.core import names
@@ -12,6 +13,9 @@ from modelrollout.core.model_config import ModelTarget, monitoring_config, rende
 from modelrollout.core.names import GRPC_PORT, REST_PORT, Track
 from modelrollout.core.revisions import Revision
 from modelrollout.core.values import JSON, parse_duration
+
+LINGER = timedelta(seconds=5)
+"""So long a stable pod that is to end goes on answering: gateways send it requests until they have heard of it."""
 
 _SERVER_FLAGS = (
     f"--port={GRPC_PORT}",
@@ -137,24 +141,24 @@ def deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {
                 "metadata": {"labels": template_labels, "annotations": {**pod.get("annotations", {}), **marks}},
-                "spec": _pod_spec(names.config_map(owner.name, track, template), revision, model),
+                "spec": _pod_spec(track, names.config_map(owner.name, track, template), revision, model),
             },
         },
     }
 
 
-def _pod_spec(config: str, revision: Revision, model: str) -> dict[str, Any]:
+def _pod_spec(track: Track, config: str, revision: Revision, model: str) -> dict[str, Any]:
     serving, pod = revision.serving, revision.serving.pod
+    grace = parse_duration(pod.get("terminationGracePeriod", "30s")) + _lingers(track)
     volumes: list[JSON] = [{"name": "config", "configMap": {"name": config}}]
     if serving.storage:
         volumes.append({"name": "models", **serving.storage})
     spec: dict[str, Any] = {
-        "containers": [_container(revision, model)],
+        "containers": [{**_container(revision, model), **_lifecycle(track)}],
         "volumes": volumes,
         **{key: pod[key] for key in _PASSED_THROUGH if key in pod},
     }
-    if "terminationGracePeriod" in pod:
-        spec["terminationGracePeriodSeconds"] = int(parse_duration(pod["terminationGracePeriod"]).total_seconds())
+    spec["terminationGracePeriodSeconds"] = int(grace.total_seconds())
     tolerations = [*pod.get("tolerations", ())]
     if serving.gpu:
         # GPU nodes are tainted with the resource's name by convention.
@@ -162,6 +166,19 @@ def _pod_spec(config: str, revision: Revision, model: str) -> dict[str, Any]:
     if tolerations:
         spec["tolerations"] = tolerations
     return spec
+
+
+def _lingers(track: Track) -> timedelta:
+    """How long a pod that is to end goes on answering until every gateway has taken it out.
+
+    A canary pod ends when it has had no traffic for the drain already.
+    """
+    return LINGER if track is Track.STABLE else timedelta()
+
+
+def _lifecycle(track: Track) -> dict[str, Any]:
+    seconds = int(_lingers(track).total_seconds())
+    return {"lifecycle": {"preStop": {"sleep": {"seconds": seconds}}}} if seconds else {}
 
 
 def _container(revision: Revision, model: str) -> dict[str, Any]:

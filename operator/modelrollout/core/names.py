@@ -15,6 +15,7 @@ ANNOTATION_REVISION = f"{GROUP}/revision"
 ANNOTATION_ABORT = f"{GROUP}/abort"
 ANNOTATION_REQUEST = f"{GROUP}/request"
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
+ANNOTATION_ROUTE = f"{GROUP}/route-hash"
 ANNOTATION_CONFIG = f"{GROUP}/config-hash"
 
 CONFIG_DIRECTORY = "/etc/modelrollout"

@@ -20,8 +20,9 @@ class Memory:
     """What this process has read beside the cluster's objects. Losing it costs time, never safety.
 
     `servers` by pod uid. `route_seen` is when the route's current generation was first seen. `refused` says which
-    write the API server refused last time, and why; `contested` which child somebody else keeps changing;
-    `invalid` what is wrong with a `spec` in whose place the last readable one is handed in.
+    write the API server refused last time, and why; `contested` which child somebody else keeps changing; `invalid`
+    what is wrong with a `spec` in whose place the last readable one is handed in; `conflict` which older object has a
+    match that this one claims too.
     """
 
     servers: Mapping[str, Server] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Memory:
     refused: str = ""
     contested: str = ""
     invalid: str = ""
+    conflict: str = ""
 
 
 def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetime) -> Snapshot:
@@ -62,6 +64,7 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
         refused=memory.refused,
         contested=memory.contested,
         invalid=memory.invalid,
+        conflict=memory.conflict,
         request=metadata.get("annotations", {}).get(names.ANNOTATION_REQUEST, ""),
     )
 
@@ -135,7 +138,8 @@ def _exit(container: JSON) -> ContainerExit | None:
     """How the container last ended: now, or before its restart."""
     for state in (container.get("state", {}), container.get("lastState", {})):
         ended = state.get("terminated")
-        if ended:
+        # After a lost node the kubelet reports an end that nobody saw: it says nothing about the server.
+        if ended and ended.get("reason") not in {"Unknown", "ContainerStatusUnknown"}:
             finished = parse_time(ended["finishedAt"])
             return ContainerExit(ended.get("exitCode", 0), ended.get("message", ""), finished)
     return None

@@ -18,6 +18,10 @@ SHOWS = timedelta(seconds=3)
 """A reload acts at the server's next disk poll and tick, about 1.2 s; what is seen later than this is its outcome."""
 
 
+LOST_AFTER = timedelta(seconds=5)
+"""So long a canary pod that carried the weight may be unready or silent; one failed probe is not worth a setback."""
+
+
 def answering(s: Snapshot, track: Track, version: int) -> list[Pod]:
     """Pods that count: ready, and the version answers in their own model server."""
     return [pod for pod in s.track(track) if pod.ready and pod.report and version in pod.report.answering]
@@ -26,6 +30,22 @@ def answering(s: Snapshot, track: Track, version: int) -> list[Pod]:
 def ready(s: Snapshot, track: Track) -> list[Pod]:
     """Pods that get requests at all."""
     return [pod for pod in s.track(track) if pod.ready]
+
+
+def silent(s: Snapshot, pod: Pod) -> bool:
+    """Whether its model server does not answer for a while: its users get errors that no server counts."""
+    since = pod.server.silent_since
+    return since is not None and s.now - since >= LOST_AFTER
+
+
+def carrying(s: Snapshot, rollout: Rollout) -> list[Pod]:
+    """Canary pods that may have traffic. After a restart of this process a server that was not asked yet counts."""
+    version = rollout.target.version
+    return [
+        pod
+        for pod in ready(s, Track.CANARY)
+        if not silent(s, pod) and (pod.report is None or version in pod.report.answering)
+    ]
 
 
 def canary_replicas(s: Snapshot, rollout: Rollout) -> int:

@@ -3,16 +3,11 @@
 docs/design.md, "A step is a state": the weight follows the state, so a step can be entered, left and entered again.
 """
 
-from datetime import timedelta
-
 from modelrollout.core.names import Track
-from modelrollout.core.pods import answering, canary_replicas, ready
+from modelrollout.core.pods import LOST_AFTER, answering, canary_replicas, carrying, ready, silent
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
 from modelrollout.core.status import Baseline, Rollout, Stage, Status
 from modelrollout.core.verdicts import metric_states, step_length
-
-LOST_AFTER = timedelta(seconds=5)
-"""So long fewer canary pods than carried the weight may be ready; a probe that fails once is not worth a setback."""
 
 
 def progressing(s: Snapshot, rollout: Rollout) -> Status:
@@ -27,8 +22,8 @@ def progressing(s: Snapshot, rollout: Rollout) -> Status:
     if s.route is None or s.route.weight != step.weight:
         # Somebody else changed the route: it is written again, and the step counts from when that is live.
         return s.status.with_rollout(step_started=None)
-    length = step_length(s, rollout, step)
-    if length is None or s.now - rollout.step_started < length:
+    length, proven = step_length(s, rollout, step), answering(s, Track.CANARY, rollout.target.version)
+    if length is None or s.now - rollout.step_started < length or len(proven) < _needed(s, rollout):
         return s.status
     baseline = _kept_baseline(s, rollout)
     if rollout.step < len(rollout.steps):
@@ -54,15 +49,21 @@ def _pods_lost(s: Snapshot, rollout: Rollout) -> Status | None:
     """While any weight is live: note that canary pods are missing, and soon let the weight go to 0 for it."""
     if rollout.live_since is None:
         return None
-    carriers = len(ready(s, Track.CANARY))
-    if carriers >= min(rollout.carriers, canary_replicas(s, rollout)):
+    carriers = carrying(s, rollout)
+    if len(carriers) >= _needed(s, rollout):
         return s.status.with_rollout(lost_since=None) if rollout.lost_since else None
     since = rollout.lost_since or s.now
-    if carriers and s.now - since < LOST_AFTER:
+    waited = s.now - since >= LOST_AFTER or any(silent(s, pod) for pod in ready(s, Track.CANARY))
+    if carriers and not waited:
         return s.status.with_rollout(lost_since=since)
     return s.status.with_rollout(
         step_started=None, live=0, live_since=None, lost_since=since, setbacks=rollout.setbacks + 1
     )
+
+
+def _needed(s: Snapshot, rollout: Rollout) -> int:
+    """As many canary pods as carried the weight when it became live, or as the step has if those are fewer."""
+    return min(rollout.carriers, canary_replicas(s, rollout))
 
 
 def weight_is_live(s: Snapshot, weight: int) -> bool:

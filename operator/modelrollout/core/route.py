@@ -4,7 +4,10 @@ Rules are told apart by their position and backends, never by `name`, which olde
 (docs/design.md, "The route").
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from modelrollout.core import names
@@ -22,9 +25,11 @@ def http_route(owner: Owner, traffic: Traffic, model: str, weight: int, abort: s
     """The whole route. `weight` is the canary's share in percent; `abort` the marker of an abort, empty for none."""
     metadata = owner.metadata(owner.name)
     metadata["labels"] = {**traffic.labels, **metadata["labels"]}
-    annotations = {**traffic.annotations, **({names.ANNOTATION_ABORT: abort} if abort else {})}
-    if annotations:
-        metadata["annotations"] = annotations
+    metadata["annotations"] = {
+        **traffic.annotations,
+        names.ANNOTATION_ROUTE: _content_hash(owner.name, traffic, model),
+        **({names.ANNOTATION_ABORT: abort} if abort else {}),
+    }
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
@@ -35,6 +40,12 @@ def http_route(owner: Owner, traffic: Traffic, model: str, weight: int, abort: s
             "rules": _rules(owner.name, traffic, model, weight),
         },
     }
+
+
+def _content_hash(rollout: str, traffic: Traffic, model: str) -> str:
+    """Changes with all but the weight: what was taken out of spec would not be missed in a comparison."""
+    wish = (asdict(traffic), _rules(rollout, traffic, model, 0))
+    return hashlib.sha256(json.dumps(wish, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def _rules(rollout: str, traffic: Traffic, model: str, weight: int) -> list[dict[str, Any]]:
@@ -97,8 +108,9 @@ def parents(traffic: Traffic, raw: JSON, namespace: str) -> tuple[RouteParent, .
     statuses = raw.get("status", {}).get("parents", ())
     generation = raw["metadata"].get("generation", 0)
     return tuple(
-        RouteParent(ref["name"], _parent_problem(_status_of(ref, statuses, namespace), generation))
+        RouteParent(ref["name"], _parent_problem(found, generation), found is not None)
         for ref in traffic.parent_refs
+        for found in [_status_of(ref, statuses, namespace)]
     )
 
 

@@ -93,12 +93,14 @@ class Server:
 
     `report` is None until it first answered and after it stopped answering (`error` says how). `changed` is when the
     set of active versions was first seen as it is now: a pod's counters are never mixed across that moment.
+    `silent_since` is since when it has not answered, None while it does and before it was asked.
     """
 
     report: ServerReport | None = None
     error: str = ""
     changed: datetime | None = None
     reload: ReloadCall | None = None
+    silent_since: datetime | None = None
 
     @property
     def reloading(self) -> bool:
@@ -150,10 +152,14 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class RouteParent:
-    """What one gateway says of the route. `problem` is empty when it accepted exactly this generation."""
+    """What one gateway says of the route. `problem` is empty when it accepted exactly this generation.
+
+    One that has never `answered` has no traffic of the route.
+    """
 
     name: str
     problem: str = ""
+    answered: bool = True
 
 
 PROPAGATION = timedelta(seconds=1)
@@ -178,6 +184,11 @@ class Route:
         """Why the weights are not live, empty when every parent accepted them."""
         return "; ".join(f"{parent.name}: {parent.problem}" for parent in self.parents if parent.problem)
 
+    @property
+    def behind(self) -> bool:
+        """Whether a gateway may still send requests by an earlier generation."""
+        return any(parent.problem for parent in self.parents if parent.answered)
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
@@ -193,7 +204,8 @@ class Snapshot:
 
     `refused` is the API server's word about a write of ours that it refused last time, empty when it took them all.
     `contested` names the child that somebody else changes again and again. `invalid` is what is wrong with `spec` as it
-    stands, when `spec` here is the last one that could be read. `request` is the request annotation.
+    stands, when `spec` here is the last one that could be read. `conflict` says which older object has a match that
+    this one claims too. `request` is the request annotation.
     """
 
     now: datetime
@@ -213,6 +225,7 @@ class Snapshot:
     refused: str = ""
     contested: str = ""
     invalid: str = ""
+    conflict: str = ""
     request: str = ""
 
     def track(self, track: Track) -> tuple[Pod, ...]:
@@ -223,6 +236,11 @@ class Snapshot:
     def taken(self) -> tuple[tuple[str, str], ...]:
         """(kind, name) of objects that have a name of ours and are not ours."""
         return tuple(key for key, found in self.children.items() if not found.owned and is_child(self.name, *key))
+
+    @property
+    def may_start(self) -> bool:
+        """Whether a rollout that begins now could get through."""
+        return not (self.taken or self.conflict or self.invalid)
 
     def child(self, kind: str, name: str) -> Child | None:
         """An observed child, None when there is none."""

@@ -8,9 +8,10 @@ from datetime import datetime
 
 from modelrollout.core.actions import Emit
 from modelrollout.core.analysis import Verdict
+from modelrollout.core.diagnosis import call_words
 from modelrollout.core.names import Track
-from modelrollout.core.pods import answering, canary_replicas, changing, not_returned, verified
-from modelrollout.core.snapshot import Snapshot
+from modelrollout.core.pods import answering, canary_replicas, changing, keeps_standby, not_returned, verified
+from modelrollout.core.snapshot import Pod, Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import Condition, Outcome, Rollout, Stage, Status, Story
 from modelrollout.core.verdicts import current, head, holding
@@ -89,12 +90,13 @@ def _message(s: Snapshot, status: Status) -> str:
         case Stage.PROGRESSING:
             return _progressing_message(s, rollout)
         case Stage.PROMOTING:
-            why = _hold(s, rollout)
-            return f"loading version {version} into the stable pods" + (f"; waiting: {why}" if why else "")
+            why = _hold(s, rollout) or _stuck(changing(s, rollout))
+            how = "rolling the stable pods to" if rollout.method is Method.ROLL else "loading into the stable pods"
+            return f"{how} version {version}" + (f"; waiting: {why}" if why else "")
         case Stage.BAKING:
             why = _hold(s, rollout)
-            text = f"version {version} serves everything; the version before stays loaded while it bakes"
-            return text + (f"; waiting: {why}" if why else "")
+            before = "the version before stays loaded while it bakes" if keeps_standby(s, rollout) else "it bakes"
+            return f"version {version} serves everything; {before}" + (f"; waiting: {why}" if why else "")
         case Stage.ROLLING_BACK:
             assert rollout.end is not None
             return f"taking back version {version}: {rollout.end.message}{_waited_for(s, status)}"
@@ -108,7 +110,14 @@ def _hold(s: Snapshot, rollout: Rollout) -> str:
 def _waited_for(s: Snapshot, status: Status) -> str:
     """Stable pods that a rollback is not over without."""
     pods = not_returned(s) if status.stable else []
-    return f"; waiting for stable pods {', '.join(pod.name for pod in pods)}" if pods else ""
+    words = _stuck(pods)
+    why = f" ({words})" if words else ""
+    return f"; waiting for stable pods {', '.join(pod.name for pod in pods)}{why}" if pods else ""
+
+
+def _stuck(pods: list[Pod]) -> str:
+    """What the model servers say that do not do what they were told."""
+    return "; ".join(filter(None, map(call_words, pods)))
 
 
 def _settled_message(status: Status) -> str:
@@ -165,7 +174,9 @@ def _progress(s: Snapshot, status: Status) -> str:
     if rollout.stage is Stage.ROLLING_BACK:
         return "setting weight 0 %" if rollout.live else "weight 0 % live, draining"
     if rollout.stage is Stage.BAKING:
-        return "everything on the new version, going back is one call"
+        rolls = rollout.method is Method.ROLL
+        way = "is one call" if keeps_standby(s, rollout) else "loads the version before again"
+        return f"everything on the new version, going back {'rolls the pods again' if rolls else way}"
     return "no traffic yet"
 
 

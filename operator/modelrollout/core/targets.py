@@ -113,11 +113,12 @@ def _chosen(s: Snapshot, rollout: Rollout) -> set[str]:
     time; on the fast path all at once, since every minute of the version that is left may hurt.
     """
     pods = s.track(Track.STABLE)
+    if not rollout.steps:
+        return {pod.name for pod in pods}
     under_way = {pod.name for pod in pods if touched(rollout, pod) or verified(s, rollout, pod)}
     if holding(s, rollout) or any(pod.report is None for pod in pods):
         return under_way
-    parallel = s.spec.strategy.parallel(s.spec.serving.replicas) if rollout.steps else len(pods)
-    free = max(0, parallel - len(changing(s, rollout)))
+    free = max(0, s.spec.strategy.parallel(s.spec.serving.replicas) - len(changing(s, rollout)))
     waiting = [pod.name for pod in pods if pod.ready and pod.name not in under_way]
     return under_way | set(waiting[:free])
 

@@ -77,7 +77,7 @@ def _settled(s: Snapshot) -> Status:
         return replace(status, rejected=None)
     if status.rejected is not None and status.rejected.target.revision == target and not asks(s, Verb.RETRY):
         return status
-    if s.taken:
+    if not s.may_start:
         return status
     return _start(s, Stage.PROMOTING if goes_back(s) else Stage.PREPARING)
 

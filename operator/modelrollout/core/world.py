@@ -119,7 +119,7 @@ def has_room(s: Snapshot, pods: int) -> bool:
 def drained(s: Snapshot, rollout: Rollout) -> bool:
     """Whether the canary's last requests have had their time: weight 0 is live, and the drain has passed since."""
     return s.route is None or (
-        s.route.weight == 0 and not s.route.problem and s.now >= drain_end(s.route, rollout.since, s.spec.strategy)
+        s.route.weight == 0 and not s.route.behind and s.now >= drain_end(s.route, rollout.since, s.spec.strategy)
     )
 
 

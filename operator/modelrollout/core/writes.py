@@ -30,7 +30,7 @@ def writes(s: Snapshot, status: Status, world: World, route_written: bool) -> It
     yield from _differing(s, _sides(s, world, own))
     if status.rollout is not None and status.rollout.stage is Stage.INITIALIZING:
         yield from _restart_initial(s, world)
-    if not route_written:
+    if not route_written and (s.route is not None or not s.conflict):
         yield from _differing(s, [_route(s, world, own)])
     if back:
         yield from _hasten(s, world.stable)
