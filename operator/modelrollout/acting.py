@@ -105,7 +105,7 @@ class Actor:
             return False
         log.info("apply", rollout=key, kind=which[0], name=which[1], why=action.why)
         try:
-            await self.cluster.apply(key, action.manifest, action.create)
+            await self.cluster.apply(key, _guarded(action), action.create)
         except Refused as error:
             self._note_refusal(key, snapshot, written, which, str(error))
             return False
@@ -132,6 +132,12 @@ class Actor:
     def _found(self, key: Key, which: ObjectName) -> JSON | None:
         found = (i for i in self.view.children(key) if (i["kind"], i["metadata"]["name"]) == which)
         return next(found, None)
+
+
+def _guarded(action: Apply) -> JSON:
+    if not action.seen:
+        return action.manifest
+    return {**action.manifest, "metadata": {**action.manifest["metadata"], "resourceVersion": action.seen}}
 
 
 def _owner(snapshot: Snapshot) -> JSON:

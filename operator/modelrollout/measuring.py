@@ -96,7 +96,7 @@ def _pod_increase(pod: PodWindow, looks: Snapshots, at: datetime, window: timede
     """None when Prometheus does not read the pod now, or did not at the window's start: its whole life is no window."""
     start, end = _start(pod, at, window), looks[at].get(pod.pod)
     base = looks[start].get(pod.pod)
-    if base is None and pod.new and start == pod.start:
+    if (pod.born is not None and start <= pod.born) or (base is None and pod.new and start == pod.start):
         base = Counters()
     return increase(base, end) if base is not None and end is not None else None
 

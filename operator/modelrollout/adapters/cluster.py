@@ -80,17 +80,20 @@ class KubernetesCluster:
             self._cache.drop(resource, known, for_good=True)
 
     async def _apply(self, resource: Resource, manifest: JSON, known: JSON | None) -> JSON:
-        """With the uid of the known object, so that one that was made anew meanwhile is not written unseen."""
+        """With the uid of the known object, so that one that was made anew meanwhile is not written unseen.
+
+        A manifest with a resourceVersion is written only to the object as it was then.
+        """
         if known is None:
             return await self._client.apply(resource, manifest)
         metadata, uid = manifest["metadata"], known["metadata"]["uid"]
         try:
             return await self._client.apply(resource, {**manifest, "metadata": {**metadata, "uid": uid}})
         except (Conflict, Refused) as error:
-            if uid not in str(error):
+            if uid not in str(error) and "resourceVersion" not in metadata:
                 raise
             await self._refresh(resource, metadata["namespace"], metadata["name"])
-            raise Conflict(f"{resource.kind} {metadata['name']} is another object now") from error
+            raise Conflict(f"{resource.kind} {metadata['name']} is another object now, or has changed") from error
 
 
 def merge_diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

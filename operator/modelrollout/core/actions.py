@@ -12,13 +12,15 @@ from modelrollout.core.values import JSON
 class Apply:
     """Server-side apply of one manifest of ours. `create` when no such object was seen: never adopt a stranger's.
 
-    `urgent` lowers the weight: it is written however often somebody else undoes it.
+    `urgent` lowers the weight: it is written however often somebody else undoes it. With `seen`, a resourceVersion, it
+    is written only to the object as it was then: a raise that is slow on its way must not undo an abort.
     """
 
     manifest: JSON
     why: str
     create: bool = False
     urgent: bool = False
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)

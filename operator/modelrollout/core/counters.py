@@ -40,11 +40,13 @@ class Counters:
 class PodWindow:
     """Count this pod's answers from `start` on: never from before its weight was live or its versions changed.
 
-    `new` says that it had answered nothing by then, so that counters which appear later began at zero.
+    `born` is when its container started. `new` says that it had answered nothing by `start` though it is older, so that
+    counters which appear later began at zero.
     """
 
     pod: str
     start: datetime
+    born: datetime | None = None
     new: bool = False
 
 

@@ -118,6 +118,7 @@ def _pod(item: JSON, memory: Memory) -> Pod:
         ready=conditions.get("Ready", {}).get("status") == "True",
         terminating="deletionTimestamp" in metadata or status.get("phase") in {"Failed", "Succeeded"},
         scheduled=parse_time(scheduled["lastTransitionTime"]) if placed else None,
+        started=_started(container),
         unschedulable=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
         waiting=_waiting(container),
         restarts=container.get("restartCount", 0),
@@ -126,6 +127,11 @@ def _pod(item: JSON, memory: Memory) -> Pod:
         config_hash=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIG, ""),
         server=memory.servers.get(metadata["uid"], Server()),
     )
+
+
+def _started(container: JSON) -> datetime | None:
+    running = container.get("state", {}).get("running", {})
+    return parse_time(running["startedAt"]) if running.get("startedAt") else None
 
 
 def _waiting(container: JSON) -> str:

@@ -127,11 +127,10 @@ def sides(s: Snapshot, rollout: Rollout) -> tuple[tuple[Pod, ...], tuple[Pod, ..
 def _window(pod: Pod, rollout: Rollout) -> PodWindow:
     """Where counting starts: the weight being live, and for a promoted pod also the last change of its versions.
 
-    A pod is new there when it was made later, or when no weight was live before: it cannot have answered anything.
+    A canary pod is new there when no weight was live before: it cannot have answered anything.
     """
     start: datetime = rollout.live_since or rollout.since
     if rollout.stage is not Stage.PROGRESSING and pod.track is Track.STABLE and pod.server.changed is not None:
         start = max(start, pod.server.changed)
-    later = pod.scheduled is not None and pod.scheduled >= start
     first = rollout.stage is Stage.PROGRESSING and rollout.step <= 1 and pod.track is Track.CANARY
-    return PodWindow(pod.name, start, new=later or first)
+    return PodWindow(pod.name, start, pod.started, new=first)

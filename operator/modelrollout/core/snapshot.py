@@ -119,7 +119,11 @@ class ContainerExit:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of one of the two tracks. `template` is the attempt whose roll made it, 0 for none (`status.Version`)."""
+    """A pod of one of the two tracks.
+
+    `scheduled` is when it got its node, `started` when its container began to run. `template` is the attempt whose
+    roll made it, 0 for none (`status.Version`).
+    """
 
     name: str
     uid: str
@@ -128,6 +132,7 @@ class Pod:
     ready: bool = False
     terminating: bool = False
     scheduled: datetime | None = None
+    started: datetime | None = None
     unschedulable: str = ""
     waiting: str = ""
     restarts: int = 0

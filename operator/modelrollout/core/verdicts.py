@@ -100,11 +100,10 @@ def _metric_length(metric: Metric, state: MetricState, step: Step) -> timedelta 
         return step.duration
     if state.verdict in SILENT:
         return step.max_duration
-    if talking_policy(metric, state.verdict) is not Policy.ADVANCE:
+    # The next rounds tell whether a breach becomes a failure: no step ends on one that is open.
+    if state.breaches or talking_policy(metric, state.verdict) is not Policy.ADVANCE:
         return None
-    # A breach that may still become a failure is waited out; with enough requests an open verdict is not.
-    settled = state.verdict is Verdict.INCONCLUSIVE and state.breaches == 0
-    return step.duration if settled else step.max_duration
+    return step.duration if state.verdict is Verdict.INCONCLUSIVE else step.max_duration
 
 
 def next_deadline(s: Snapshot, rollout: Rollout) -> datetime | None:

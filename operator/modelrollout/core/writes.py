@@ -1,6 +1,7 @@
 """The writes that make the world look like the status, in an order that never runs ahead of itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from modelrollout.core import manifests, names
@@ -31,7 +32,7 @@ def writes(s: Snapshot, status: Status, world: World, route_written: bool) -> It
     if status.rollout is not None and status.rollout.stage is Stage.INITIALIZING:
         yield from _restart_initial(s, world)
     if not route_written and (s.route is not None or not s.conflict):
-        yield from _differing(s, [_route(s, world, own)])
+        yield from (_guard_raise(s, action, world.weight) for action in _differing(s, [_route(s, world, own)]))
     if back:
         yield from _hasten(s, world.stable)
     else:
@@ -74,7 +75,14 @@ def _route(s: Snapshot, world: World, owner: Owner) -> JSON:
     return http_route(owner, s.spec.traffic, s.spec.model_name, world.weight, mark)
 
 
-def _differing(s: Snapshot, wanted: "Iterator[JSON] | list[JSON]") -> Iterator[Action]:
+def _guard_raise(s: Snapshot, action: Apply, weight: int) -> Apply:
+    found = s.child("HTTPRoute", s.name)
+    if found is None or s.route is None or weight <= (s.route.weight or 0):
+        return action
+    return replace(action, seen=found.raw["metadata"].get("resourceVersion", ""))
+
+
+def _differing(s: Snapshot, wanted: Iterable[JSON]) -> Iterator[Apply]:
     for manifest in wanted:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         found = s.child(kind, name)
