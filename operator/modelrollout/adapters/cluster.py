@@ -47,7 +47,7 @@ class KubernetesCluster:
         try:
             self._cache.put(PODS, await self._client.merge_patch(PODS, key.namespace, pod, body))
         except NotFound:
-            return
+            await self._refresh(PODS, key.namespace, pod)
 
     async def write_status(self, key: Key, seen: JSON, status: Mapping[str, Any]) -> None:
         """Make `status` exactly this. Conflict unless the object is still at the resourceVersion that was `seen`."""

@@ -19,8 +19,8 @@ def progressing(s: Snapshot, rollout: Rollout) -> Status:
         return changed
     if rollout.step_started is None:
         return _entering(s, rollout)
-    if s.route is None or s.route.weight != step.weight:
-        # Somebody else changed the route: it is written again, and the step counts from when that is live.
+    if s.route is None or s.route.weight != step.weight or s.route.problem:
+        # Somebody else changed the route, or a gateway does not follow it any more: the step begins again with it.
         return s.status.with_rollout(step_started=None)
     length, proven = step_length(s, rollout, step), answering(s, Track.CANARY, rollout.target.version)
     if length is None or s.now - rollout.step_started < length or len(proven) < _needed(s, rollout):
