@@ -9,7 +9,8 @@ from benchmarks import abort, footprint, promote, undo
 
 def main(arguments: list[str]) -> int:
     """The options are those that all have; 1 when a run did not show what it is about."""
-    return max(each.main(arguments) for each in (abort.BENCHMARK, promote.BENCHMARK, undo.BENCHMARK, footprint.BENCHMARK))
+    everything = (abort.BENCHMARK, promote.BENCHMARK, undo.BENCHMARK, footprint.BENCHMARK)
+    return max(benchmark.main(arguments) for benchmark in everything)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ _IDLE_SECONDS = 60.0
 FIGURES = (
     Figure("objects", "objects"),
     Figure("startToFirst", "**start of the process to first reconcile**", "s", worst_goal=3),
-    Figure("residentMB", "**resident memory, idle**", "MB", worst_goal=120),
+    Figure("residentMB", "**resident memory with one object, idle**", "MB", worst_goal=120),
+    Figure("crowdResidentMB", "resident memory with a crowd, idle", "MB"),
     Figure("highestMB", "resident memory, highest", "MB"),
     Figure("idleCpu", "CPU, idle", "% of a core"),
     Figure("settleSeconds", "first object made to all healthy", "s"),
@@ -115,11 +116,14 @@ def _come_and_rest(found: Lab, crowd: Crowd) -> Run:
     crowd.apply(STABLE)
     crowd.wait_healthy()
     settled = max(found.seen(name, began, phase="Healthy") for name in crowd.names) - began
+    settling = _usage(found)["cpuSeconds"] - before["cpuSeconds"]
+    idle = _idle(found)
     run = {
         "objects": len(crowd.names),
         "settleSeconds": round(settled, 1),
-        "settleCpuSeconds": round(_usage(found)["cpuSeconds"] - before["cpuSeconds"], 1),
-        **_idle(found),
+        "settleCpuSeconds": round(settling, 1),
+        "crowdResidentMB": idle.pop("residentMB"),
+        **idle,
     }
     return {**run, "startToFirst": _start(found, partial(crowd.scale, crowd.names[-1], 2))}
 

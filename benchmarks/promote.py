@@ -81,7 +81,7 @@ def _promotion(found: Lab, scene: Scene, way: Way, version: int) -> Run:
     promotion = Promotion(old, version, min(found.route_writes(NAME, began)), found.seen(NAME, began, stage="Baking"))
     answers = traffic.answers()
     return {
-        **_figures(promotion, answers),
+        **_figures(promotion, began, answers),
         **_shares(found, began, version, answers),
         "seconds": round(ended - began, 2),
     }
@@ -92,14 +92,14 @@ def _over(status: dict[str, Any], version: int) -> bool:
     return "rollout" not in status and bool(history) and history[0]["version"] == version
 
 
-def _figures(promotion: Promotion, answers: Sequence[Answer]) -> Run:
+def _figures(promotion: Promotion, began: float, answers: Sequence[Answer]) -> Run:
     spans = [1000 * (answer.end - answer.start) for answer in answers]
     wrong, failed = out_of_turn(promotion, answers), [answer for answer in answers if answer.error]
     return {
         "version": promotion.new,
         "requests": len(answers),
         "failed": len(failed),
-        "errors": sorted({answer.error for answer in failed}),
+        "errors": sorted({f"{answer.error} after {answer.start - began:.2f} s" for answer in failed}),
         "outOfTurn": len(wrong),
         "wrongVersions": sorted({answer.version or 0 for answer in wrong}),
         "millisecondsP50": round(percentile(spans, 0.5) or 0, 1),

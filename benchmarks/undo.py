@@ -78,6 +78,7 @@ def _go_and_come_back(found: Lab, scene: Scene, way: Way, version: int) -> Run:
         ended = time.time()
         time.sleep(1)
     lasts = [_last(traffic, version, asked) for traffic in everybody]
+    failed = [answer for traffic in everybody for answer in traffic.answers() if answer.error]
     return {
         "version": version,
         "pods": dict(zip(pods, lasts[1:], strict=True)),
@@ -86,7 +87,8 @@ def _go_and_come_back(found: Lab, scene: Scene, way: Way, version: int) -> Run:
         "overAll": lasts[0],
         "over": round(ended - asked, 2),
         "requests": len(users.answers()),
-        "failed": sum(1 for traffic in everybody for answer in traffic.answers() if answer.error),
+        "failed": len(failed),
+        "errors": sorted({f"{answer.error} after {answer.start - asked:.2f} s" for answer in failed}),
     }
 
 
