@@ -1,127 +1,148 @@
-"""The operator over the simulated world, synchronously: the real rules, and a kill after any write."""
+"""The operator's own queue, reconciler, probes and cache over the simulated world, in virtual time.
+
+One process at a time. Only kopf and the adapters are left out: `ports` stands in their place.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 
-from modelrollout.core.actions import Annotate, Apply, Delete, Emit, Reload
-from modelrollout.core.decide import decide
-from modelrollout.core.observe import Memory, observe
-from modelrollout.core.readings import Readings, readings_wanted
-from modelrollout.core.snapshot import ReloadCall, Server
-from modelrollout.core.status_json import status_to_json
-from modelrollout.errors import ReloadRefused
-from modelrollout.measuring import measure
-from tests.simulation.world import NAME, START
+from modelrollout.cache import ObjectCache
+from modelrollout.errors import OperatorError
+from modelrollout.ports import Key
+from modelrollout.probes import Sources
+from modelrollout.reconciler import Reconciler
+from modelrollout.resources import resource_of
+from modelrollout.workqueue import WorkQueue, run_workers
+from tests.simulation.api import NAME
+from tests.simulation.clock import VirtualLoop
+from tests.simulation.ports import Pen, SimCapacities, SimClock, SimCluster, SimEvents, SimServers
+from tests.simulation.rules import TICK, BrokenRuleError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
+    from datetime import timedelta
 
-    from modelrollout.core.actions import Action
-    from modelrollout.core.analysis import Analysed
     from tests.simulation.world import World
 
+    Meddle = Callable[["SimOperator", str, bool], None]
+    """Called before and after (True) every write, with what is written; may raise what the API server would."""
 
-class KilledError(Exception):
-    """The process ended here."""
+KEY = Key("default", NAME)
+
+
+class Process:
+    """One process: it lists everything when it starts, and knows nothing else of what was before."""
+
+    def __init__(self, world: World, pen: Pen) -> None:
+        """Start; the loop has to run already."""
+        self.world, self.pen = world, pen
+        self.cache, self.queue = ObjectCache(), WorkQueue(jitter=lambda: 0.5)
+        self.cursor = len(world.api.events)
+        self.passes = 0
+        self.defect: Exception | None = None
+        for (kind, _), obj in world.api.objects.items():
+            self.cache.put(resource_of(kind), obj)
+        self._reconciler = Reconciler(
+            view=self.cache,
+            cluster=SimCluster(world, self.cache, pen),
+            sources=Sources(SimServers(world, pen), world, SimCapacities(world), SimClock()),
+            events=SimEvents(),
+            wake=self.queue.add,
+        )
+        self._worker = asyncio.create_task(run_workers(self.queue, self._reconcile, count=1))
+        self.queue.add(KEY)
+
+    async def _reconcile(self, key: Key) -> timedelta | None:
+        self.passes += 1
+        try:
+            return await self._reconciler.reconcile(key)
+        except OperatorError:
+            raise
+        except Exception as error:
+            # The queue would only log it and try again.
+            self.defect = error
+            raise
+
+    def watch(self) -> None:
+        """Take in the events that are `lag` old by now."""
+        events = self.world.api.events
+        while self.cursor < len(events) and events[self.cursor].at <= self.world.seconds - self.world.lag:
+            event = events[self.cursor]
+            self.cursor += 1
+            if event.gone:
+                news = self.cache.drop(event.resource, event.obj, for_good=True)
+            else:
+                news = self.cache.put(event.resource, event.obj)
+            if news:
+                self.queue.add(KEY)
+
+    async def end(self) -> None:
+        """Leave nothing running."""
+        self._worker.cancel()
+        self._reconciler.forget(KEY)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 @dataclass
 class SimOperator:
-    """One process at a time over a world; `kill_at` counts writes down, None never kills."""
+    """Processes over a world, one after the other; a context, since tasks are to be ended.
+
+    `writes` says what was written, in order.
+    """
 
     world: World
-    loop: asyncio.AbstractEventLoop
-    kill_at: int | None = None
-    writes: int = 0
-    servers: dict[str, Server] = field(default_factory=dict)
-    analysed: Analysed | None = None
-    route: tuple[int, float] = (0, 0.0)
-    plan: Readings = field(default_factory=Readings)
+    meddle: Meddle | None = None
+    writes: list[str] = field(default_factory=list)
+    process: Process | None = None
+    loop: VirtualLoop | None = None
 
-    def forget(self) -> None:
-        """A new process knows nothing but the cluster."""
-        self.servers, self.analysed, self.route, self.plan = {}, None, (0, 0.0), Readings()
+    def __enter__(self) -> Self:
+        self.loop = VirtualLoop(self.world.seconds)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.loop is not None
+        if self.process is not None:
+            self.loop.run_until_complete(self.process.end())
+            self.process = None
+        self.loop.close()
 
     def step(self, seconds: float = 1.0) -> None:
-        """Time passes, probes read, then passes run until nothing is to be done."""
-        self.world.advance(seconds)
-        self.world.check_servers()
-        self.probe()
-        try:
-            for _ in range(20):
-                if not self.reconcile():
-                    return
-                self.world.check_servers()
-        except KilledError:
-            self.forget()
-            return
-        raise AssertionError("passes never came to rest")
+        """Let time pass. Raises BrokenRuleError, and whatever the operator itself stumbled over."""
+        assert self.loop is not None
+        self.loop.run_until_complete(self._play(round(seconds / TICK)))
 
-    def probe(self) -> None:
-        """Read every server, and the metrics that the last pass wanted."""
-        for pod in self.world.pods.values():
-            before = self.servers.get(pod.uid, Server())
-            report = pod.server.report() if pod.up else None
-            changed = before.changed
-            if report is not None and (before.report is None or before.report.active != report.active):
-                changed = self.world.now()
-            self.servers[pod.uid] = replace(before, report=report, changed=changed)
-        if self.plan.metrics is not None:
-            reading = measure(self.plan.metrics, self.analysed, self.world, self.world.now())
-            self.analysed = self.loop.run_until_complete(reading)
+    def wake(self) -> None:
+        """Have a pass run."""
+        assert self.process is not None
+        self.process.queue.add(KEY)
 
-    def reconcile(self) -> bool:
-        """One pass; whether anything was written."""
-        route = self.world.objects.get(("HTTPRoute", NAME))
-        if route is not None and route["metadata"]["generation"] != self.route[0]:
-            self.route = (route["metadata"]["generation"], self.world.seconds)
-        seen = START + timedelta(seconds=self.route[1])
-        memory = Memory(self.servers, self.analysed, self.world.capacity(), seen)
-        snapshot = observe(self.world.rollout(), self.world.seen(), memory, self.world.now())
-        decision = decide(snapshot)
-        wrote = self._perform(decision.first)
-        status = status_to_json(decision.status)
-        if status != self.world.status:
-            self._write(lambda: self.world.write_status(status))
-            wrote = True
-        self.plan = readings_wanted(replace(snapshot, status=decision.status))
-        return self._perform(decision.then) or wrote
+    def kill(self) -> None:
+        """The process ends here, whatever it was about to do."""
+        assert self.process is not None
+        self.process.pen.lifted = True
 
-    def _perform(self, actions: tuple[Action, ...]) -> bool:
-        wrote = False
-        for action in actions:
-            match action:
-                case Apply():
-                    self._write(partial(self.world.apply, action.manifest))
-                    wrote = True
-                case Delete():
-                    self._write(partial(self.world.delete, action.kind, action.name))
-                    wrote = True
-                case Reload():
-                    self._write(partial(self._reload, action))
-                case Annotate() | Emit():
-                    pass  # neither changes what the rules see
-        return wrote
+    async def _play(self, ticks: int) -> None:
+        for _ in range(ticks):
+            if self.process is None:
+                self.process = Process(self.world, Pen(self._meddle))
+            self.world.tick()
+            self.process.watch()
+            await asyncio.sleep(TICK)
+            if self.world.rules.broken:
+                raise BrokenRuleError(self.world.rules.broken[0])
+            if self.process.defect is not None:
+                raise self.process.defect
+            if self.process.pen.lifted:
+                await self.process.end()
+                self.process = None
 
-    def _reload(self, action: Reload) -> None:
-        pod = next(pod for pod in self.world.pods.values() if pod.name == action.pod)
-        error = ""
-        try:
-            pod.server.reload(action.target, self.world.seconds)
-        except ReloadRefused as refusal:
-            error = str(refusal)
-        call = ReloadCall(action.target, self.world.now(), self.world.now(), error)
-        self.servers[pod.uid] = replace(self.servers.get(pod.uid, Server()), reload=call)
-
-    def _write(self, write: Callable[[], None]) -> None:
-        """Do one write, then die if its number has come up."""
-        if self.kill_at == self.writes:
-            self.kill_at = None
-            raise KilledError
-        write()
-        self.writes += 1
+    def _meddle(self, what: str, after: bool) -> None:
+        if after:
+            self.writes.append(what)
+        if self.meddle:
+            self.meddle(self, what, after)

@@ -2,59 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from tests.simulation.repertoire import SCENARIOS
-from tests.simulation.scenarios import begin, end_of, kill_points
+from tests.simulation.scenarios import begin, end_of, kill_points, rest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.simulation.scenarios import Run
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop for the asynchronous part of measuring; nothing in it ever waits."""
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
+QUICK = {"good", "bad", "bad while promoting", "superseded", "cancelled", "rolled and bad", "undone", "abort asked for"}
+"""Killed at every write in each run of the tests; the others only when everything is run."""
+SLOW = [pytest.param(name, marks=pytest.mark.long) for name in SCENARIOS if name not in QUICK]
+TWICE = ["bad", "undone", *(pytest.param(name, marks=pytest.mark.long) for name in ("cancelled", "rolled and bad"))]
 
 
-def rest(run: Run) -> None:
-    """Play to the end and a minute on; then nothing is written any more."""
-    run.finish()
-    for _ in range(60):
-        run.step()
-    writes = len(run.operator.writes)
-    for _ in range(5):
-        run.operator.process.due = 0.0
-        run.step()
-    assert run.operator.writes[writes:] == []
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_rollout_ends_as_it_should(loop: asyncio.AbstractEventLoop, name: str) -> None:
-    """Undisturbed, each scenario comes to its end; then nothing is written, and every server has one version."""
-    run = begin(SCENARIOS[name], loop)
-    rest(run)
-    world, scenario = run.world, run.scenario
-    history = tuple((entry["version"], entry["outcome"], entry["reason"]) for entry in world.status["history"])
-    assert history == scenario.history
-    assert world.status["stable"]["version"] == scenario.version
-    assert world.weight == 0
-    assert [pod.server.available for pod in world.pods.all.values()] == [{scenario.version}] * 3
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_kill_at_any_write_changes_nothing(loop: asyncio.AbstractEventLoop, name: str) -> None:
-    """Killed before or after any write, the next process brings the same end; every safety rule holds on the way."""
-    undisturbed = begin(SCENARIOS[name], loop)
-    rest(undisturbed)
-    wanted = end_of(undisturbed.world)
-    for where, run in kill_points(begin(SCENARIOS[name], loop)):
+def undisturbed(name: str) -> tuple[Any, ...]:
+    """How a scenario ends."""
+    with begin(SCENARIOS[name]) as run:
         rest(run)
-        assert end_of(run.world) == wanted, where
+        return end_of(run.world)
+
+
+@pytest.mark.parametrize("name", [*sorted(QUICK), *SLOW])
+def test_kill_at_any_write_changes_nothing(name: str) -> None:
+    """Killed before or after any write, the next process brings the same end; every safety rule holds on the way."""
+    wanted = undisturbed(name)
+    for where, fork in kill_points(begin(SCENARIOS[name])):
+        with fork as run:
+            rest(run)
+            assert end_of(run.world) == wanted, where
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_two_kills_in_a_row_change_nothing(name: str) -> None:
+    """A process that is killed at one of its first three writes after a kill leaves the same end."""
+    wanted = undisturbed(name)
+    for where, first in kill_points(begin(SCENARIOS[name])):
+        for again, fork in kill_points(first, at_most=3):
+            with fork as run:
+                rest(run)
+                assert end_of(run.world) == wanted, f"{where}, then {again}"

@@ -1,295 +1,229 @@
-"""The rules of docs/design.md over a simulated world: whole rollouts, kills between any two writes, and chance."""
+"""Whole rollouts in the simulated world: how each kind ends, and what outages do to it.
+
+The world checks the safety rules of docs/design.md all the while (tests/simulation/rules.py).
+"""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.simulation.operator import SimOperator
-from tests.simulation.world import World
+from modelrollout.core.names import Track
+from modelrollout.errors import ClusterUnavailable, Conflict
+from tests.simulation.repertoire import SCENARIOS, at, request
+from tests.simulation.scenarios import SPEC, begin, end_of, rest, run_until, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-SPEC: dict[str, Any] = {
-    "model": {"basePath": "/models/recsys", "version": 101},
-    "serving": {"image": "tensorflow/serving", "replicas": 3, "storage": {"hostPath": {"path": "/models"}}},
-    "traffic": {"gatewayAPI": {"parentRefs": [{"name": "inference"}]}},
-    "strategy": {
-        "steps": [{"weight": 10, "duration": "5s"}, {"weight": 50, "duration": "5s"}],
-        "canaryReadyDeadline": "20s",
-        "drainDuration": "3s",
-        "bake": {"duration": "10s"},
-    },
-    "analysis": {
-        "prometheus": {"address": "http://prometheus"},
-        "interval": "1s",
-        "metrics": [
-            {"name": "errors", "kind": "ErrorRate", "window": "4s", "minRequests": 10, "limits": {"max": "0.1"}}
-        ],
-    },
-}
+    from tests.simulation.operator import Meddle, SimOperator
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop for the asynchronous part of measuring; nothing in it ever waits."""
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
+@pytest.fixture
+def operator() -> Iterator[SimOperator]:
+    """Version 101 serves."""
+    with begin(SCENARIOS["good"]) as run:
+        yield run.operator
 
 
-def serving(loop: asyncio.AbstractEventLoop, kill_at: int | None = None) -> SimOperator:
-    """Version 101 serves; the kill, if any, counts writes from here on."""
-    operator = SimOperator(World(SPEC), loop)
-    run_until(operator, settled)
-    operator.writes, operator.kill_at = 0, kill_at
-    return operator
+def failing(number: int, taken: bool, error: Exception) -> Meddle:
+    """The write of this number fails, before or after the API server took it. Calls of model servers are left out."""
+
+    def meddle(operator: SimOperator, what: str, after: bool) -> None:
+        if after is taken and len(operator.writes) - after == number and not what.startswith("reload"):
+            operator.meddle = None
+            raise error
+
+    return meddle
 
 
-def settled(operator: SimOperator) -> bool:
-    """No rollout is under way, and one ended."""
-    status = operator.world.status
-    return "rollout" not in status and "history" in status and operator.world.generation == status["observedGeneration"]
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_rollout_ends_as_it_should(name: str) -> None:
+    """Undisturbed, each scenario comes to its end; then nothing is written, and every server has one version."""
+    with begin(SCENARIOS[name]) as run:
+        rest(run)
+    world, scenario = run.world, run.scenario
+    history = tuple((entry["version"], entry["outcome"], entry["reason"]) for entry in world.status["history"])
+    assert history == scenario.history
+    assert world.status["stable"]["version"] == scenario.version
+    assert world.weight == 0
+    assert [pod.server.available for pod in world.pods.all.values()] == [{scenario.version}] * 3
 
 
-def run_until(operator: SimOperator, condition: Callable[[SimOperator], bool], seconds: int = 300) -> None:
-    """Let time pass until the condition holds."""
-    for _ in range(seconds):
-        operator.step()
-        if condition(operator):
-            return
-    raise AssertionError(f"never happened; status {operator.world.status}")
-
-
-def in_stage(stage: str) -> Callable[[SimOperator], bool]:
-    """The rollout is in this stage."""
-    return lambda operator: operator.world.status.get("rollout", {}).get("stage") == stage
-
-
-def good(operator: SimOperator) -> None:
-    """102 is good."""
-    operator.world.edit(102)
-    run_until(operator, settled)
-
-
-def bad(operator: SimOperator) -> None:
-    """102 answers every second request with an error."""
-    operator.world.bad = {102}
-    operator.world.edit(102)
-    run_until(operator, settled)
-
-
-def superseded(operator: SimOperator) -> None:
-    """103 is asked for while 102 is at its first step."""
-    operator.world.edit(102)
-    run_until(operator, in_stage("Progressing"))
-    operator.world.edit(103)
-    run_until(operator, lambda op: settled(op) and op.world.status["stable"]["version"] == 103)
-
-
-def cancelled(operator: SimOperator) -> None:
-    """101 is asked for again while stable pods load 102."""
-    operator.world.edit(102)
-    run_until(operator, in_stage("Promoting"))
-    operator.world.edit(101)
-    run_until(operator, settled)
-
-
-ENDS: dict[Callable[[SimOperator], None], tuple[int, list[str]]] = {
-    good: (102, ["Promoted", "Promoted"]),
-    bad: (101, ["RolledBack", "Promoted"]),
-    superseded: (103, ["Promoted", "Superseded", "Promoted"]),
-    cancelled: (101, ["Cancelled", "Promoted"]),
-}
-
-
-def check_end(operator: SimOperator, scenario: Callable[[SimOperator], None]) -> None:
-    """The end state of a scenario, whatever happened on the way; and nothing is written any more."""
-    for _ in range(10):
-        operator.step()
-    world, (version, outcomes) = operator.world, ENDS[scenario]
-    assert world.status["stable"]["version"] == version
-    assert [entry["outcome"] for entry in world.status["history"]] == outcomes
-    assert world.weight() == 0
-    assert all(pod.server.available == {version} for pod in world.pods.values())
-    assert ("Deployment", "recsys-canary") not in world.objects
-    writes = operator.writes
-    for _ in range(5):
-        operator.step()
-    assert operator.writes == writes
-
-
-@pytest.mark.parametrize("scenario", ENDS, ids=lambda scenario: scenario.__name__)
-def test_rollout_ends_as_it_should(loop: asyncio.AbstractEventLoop, scenario: Callable[[SimOperator], None]) -> None:
-    """Undisturbed, each scenario comes to its end and then writes nothing."""
-    operator = serving(loop)
-    scenario(operator)
-    check_end(operator, scenario)
-
-
-@pytest.mark.parametrize("scenario", ENDS, ids=lambda scenario: scenario.__name__)
-def test_kill_between_any_two_writes_changes_nothing(
-    loop: asyncio.AbstractEventLoop, scenario: Callable[[SimOperator], None]
-) -> None:
-    """Killed before each write in turn, the next process brings the same end; every safety rule holds on the way."""
-    undisturbed = serving(loop)
-    scenario(undisturbed)
-    for number in range(undisturbed.writes):
-        operator = serving(loop, kill_at=number)
-        scenario(operator)
-        check_end(operator, scenario)
-
-
-def test_steps_are_walked_in_order_once(loop: asyncio.AbstractEventLoop) -> None:
+def test_steps_are_walked_in_order_once() -> None:
     """A good rollout visits each step once, in order."""
-    operator = serving(loop)
-    good(operator)
-    assert sorted(set(operator.world.steps)) == [(2, 1), (2, 2)]
+    with begin(SCENARIOS["good"]) as run:
+        rest(run)
+    assert run.world.rules.steps == [(2, 1), (2, 2)]
 
 
-def test_prometheus_outage_holds_the_weight(loop: asyncio.AbstractEventLoop) -> None:
+@pytest.mark.parametrize("silence", ["away", "empty"])
+def test_prometheus_outage_holds_the_weight(operator: SimOperator, silence: str) -> None:
     """However long Prometheus is away, a version is neither promoted nor taken back; then it goes on."""
-    operator = serving(loop)
     operator.world.edit(102)
-    run_until(operator, lambda op: op.world.weight() == 10)
-    operator.world.prometheus = False
-    for _ in range(200):
-        operator.step()
-    assert operator.world.weight() == 10
-    assert "holdSince" in operator.world.status["rollout"]
-    operator.world.prometheus = True
+    run_until(operator, at("Progressing", 10))
+    operator.world.traffic.prometheus = silence
+    operator.step(200)
+    assert operator.world.weight == 10
+    writes = len(operator.writes)
+    operator.step(50)
+    assert len(operator.writes) == writes
+    operator.world.traffic.prometheus = "up"
     run_until(operator, settled)
     assert operator.world.status["stable"]["version"] == 102
 
 
-def test_declared_deadline_ends_a_hold(loop: asyncio.AbstractEventLoop) -> None:
+def test_declared_deadline_ends_a_hold(operator: SimOperator) -> None:
     """With a deadline the version is taken back once the metric was silent for that long."""
     metric = {**SPEC["analysis"]["metrics"][0], "deadline": "30s"}
-    operator = serving(loop)
-    operator.world.spec = {**SPEC, "analysis": {**SPEC["analysis"], "metrics": [metric]}}
+    operator.world.change("analysis", metrics=[metric])
     operator.world.edit(102)
-    run_until(operator, lambda op: op.world.weight() == 10)
-    operator.world.prometheus = False
+    run_until(operator, at("Progressing", 10))
+    operator.world.traffic.prometheus = "away"
     run_until(operator, settled)
     assert operator.world.status["rejected"]["reason"] == "AnalysisError"
 
 
-def test_missing_version_is_rejected_without_traffic(loop: asyncio.AbstractEventLoop) -> None:
+def test_missing_version_is_rejected_without_traffic(operator: SimOperator) -> None:
     """A version that is not published never gets weight and is rejected at the deadline; the message names the path."""
-    operator = serving(loop)
     operator.world.edit(199)
     run_until(operator, settled)
     assert operator.world.status["rejected"]["reason"] == "CanaryNotReady"
     assert "/models/recsys/199" in operator.world.status["rejected"]["message"]
-    assert operator.world.answered[199] == 0
+    assert operator.world.traffic.answers[Track.CANARY, 199] == 0
 
 
-def test_rejected_version_is_not_tried_again(loop: asyncio.AbstractEventLoop) -> None:
+def test_rejected_version_is_not_tried_again() -> None:
     """While spec keeps a rejected version nothing starts; another version does, and then the first may again."""
-    operator = serving(loop)
-    bad(operator)
-    for _ in range(30):
-        operator.step()
-    assert operator.world.status["history"][0]["attempt"] == 2
-    operator.world.edit(103)
-    run_until(operator, settled)
-    assert operator.world.status["stable"]["version"] == 103
-    assert "rejected" not in operator.world.status
+    with begin(SCENARIOS["bad"]) as run:
+        rest(run)
+        world = run.world
+        run.operator.step(60)
+        assert world.status["history"][0]["attempt"] == 2
+        for version in (103, 102):
+            world.traffic.bad.clear()
+            world.edit(version)
+            run_until(run.operator, settled)
+            assert world.status["stable"]["version"] == version
+            assert "rejected" not in world.status
 
 
-def test_crash_of_the_canary_is_proof(loop: asyncio.AbstractEventLoop) -> None:
-    """A canary container that exits while it has traffic is taken out without Prometheus."""
-    operator = serving(loop)
+def test_version_whose_load_failed_once_may_be_tried_again() -> None:
+    """Servers list a failed load for ever; a mended version that is asked for again is promoted all the same."""
+    with begin(SCENARIOS["load fails in a stable pod"]) as run:
+        rest(run)
+        run.world.disk.broken.clear()
+        request("retry")(run.world)
+        run_until(run.operator, settled)
+    assert run.world.status["stable"]["version"] == 102
+
+
+def test_stale_request_does_nothing(operator: SimOperator) -> None:
+    """A request for another attempt is answered as stale, and the rollout goes on."""
     operator.world.edit(102)
-    run_until(operator, lambda op: op.world.weight() == 50)
-    operator.world.prometheus = False
-    canary = next(pod for pod in operator.world.pods.values() if pod.track == "canary")
-    canary.exited = operator.world.seconds
+    run_until(operator, at("Progressing", 10))
+    revision = operator.world.status["canary"]["revision"]
+    operator.world.request(f"abort:{revision}.7:1")
+    run_until(operator, settled)
+    assert operator.world.status["lastRequest"]["answer"].startswith("abort: stale")
+    assert operator.world.status["stable"]["version"] == 102
+
+
+def test_crash_of_the_canary_is_proof(operator: SimOperator) -> None:
+    """A canary container that exits while it has traffic is taken out without Prometheus."""
+    operator.world.edit(102)
+    run_until(operator, at("Progressing", 50))
+    operator.world.traffic.prometheus = "away"
+    operator.world.crash(Track.CANARY)
     operator.step()
-    assert operator.world.weight() == 0
+    assert operator.world.weight == 0
     run_until(operator, settled)
     assert operator.world.status["rejected"]["reason"] == "CanaryUnavailable"
 
 
-class Chance(RuleBasedStateMachine):
-    """Users, faults and kills in any order. The world checks the safety rules at every write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-
-    @initialize()
-    def begin(self) -> None:
-        """The first version serves."""
-        self.operator = serving(self.loop)
-        self.world = self.operator.world
-
-    @rule(seconds=st.integers(1, 8))
-    def wait(self, seconds: int) -> None:
-        """Time passes."""
-        for _ in range(seconds):
-            self.operator.step()
-
-    @rule(version=st.sampled_from([101, 102, 103, 104, 199]))
-    def edit(self, version: int) -> None:
-        """Somebody changes the version, also to one that does not exist."""
-        self.world.edit(version)
-
-    @rule(version=st.sampled_from([102, 103, 104]), turns_bad=st.booleans())
-    def turn(self, version: int, turns_bad: bool) -> None:
-        """A version turns bad or is well again."""
-        self.world.bad = self.world.bad | {version} if turns_bad else self.world.bad - {version}
-
-    @rule(up=st.booleans())
-    def prometheus(self, up: bool) -> None:
-        """Prometheus goes away or comes back."""
-        self.world.prometheus = up
-
-    @rule(writes=st.integers(0, 6))
-    def kill(self, writes: int) -> None:
-        """The operator is to die after so many more writes."""
-        self.operator.kill_at = self.operator.writes + writes
-
-    @rule()
-    def crash(self) -> None:
-        """A canary container exits."""
-        for pod in self.world.pods.values():
-            if pod.track == "canary":
-                pod.exited = self.world.seconds
-
-    @rule(delay=st.sampled_from([0.2, 5.0]))
-    def gateway(self, delay: float) -> None:
-        """The gateway gets slow or quick."""
-        self.world.gateway_delay = delay
-
-    @invariant()
-    def no_traffic_to_a_rejected_version(self) -> None:
-        """What was rejected has no weight while spec keeps it."""
-        if hasattr(self, "world") and "rejected" in self.world.status and "rollout" not in self.world.status:
-            assert self.world.weight() == 0
-
-    def teardown(self) -> None:
-        """Left in peace the world settles, and then nothing is written."""
-        if hasattr(self, "world"):
-            self.world.prometheus, self.world.gateway_delay = True, 0.2
-            self.operator.kill_at = None
-            run_until(self.operator, lambda op: settled(op) or "stable" not in op.world.status)
-            for _ in range(20):
-                self.operator.step()
-            writes = self.operator.writes
-            for _ in range(5):
-                self.operator.step()
-            assert self.operator.writes == writes
-        self.loop.close()
+def test_canary_that_is_lost_again_and_again_is_rejected(operator: SimOperator) -> None:
+    """The third loss of the canary pods with weight in one attempt is the version's doing."""
+    world = operator.world
+    world.edit(102)
+    for _ in range(3):
+        run_until(operator, at("Progressing", 10))
+        run_until(operator, lambda world: world.traffic.live == 10)
+        operator.step(2)
+        for _ in world.pods.of(Track.CANARY):
+            world.lose(Track.CANARY)
+        run_until(operator, lambda world: world.weight == 0)
+    run_until(operator, settled)
+    assert world.status["rejected"]["reason"] == "CanaryUnavailable"
 
 
-TestChance = Chance.TestCase
-TestChance.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
+def test_abort_reaches_a_pod_that_was_just_told_to_load(operator: SimOperator) -> None:
+    """A stable pod that was called a moment before the abort never answers with the version that is taken back."""
+    operator.world.edit(102)
+    run_until(operator, lambda world: any(102 in pod.server.told for pod in world.pods.of(Track.STABLE)))
+    operator.world.edit(101)
+    operator.step(0.5)
+    run_until(operator, settled)
+    operator.step(5)
+    assert operator.world.traffic.answers[Track.STABLE, 102] == 0
+
+
+def test_slow_gateway_only_takes_time(operator: SimOperator) -> None:
+    """Steps and drains count from the moment that the gateway follows; nobody is ever left without an answer."""
+    operator.world.traffic.delay = 5.0
+    operator.world.edit(102)
+    run_until(operator, settled)
+    assert operator.world.status["stable"]["version"] == 102
+    assert operator.world.traffic.unanswered == 0
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_late_watches_only_take_time(name: str) -> None:
+    """An operator that sees everything three seconds late brings every scenario to the same end."""
+    with begin(SCENARIOS[name]) as prompt:
+        rest(prompt)
+    with begin(SCENARIOS[name]) as late:
+        late.world.lag = 3.0
+        late.finish()
+        late.operator.step(5)
+        rest(late)
+    assert end_of(late.world) == end_of(prompt.world)
+
+
+@pytest.mark.parametrize("error", [ClusterUnavailable("no answer"), Conflict("modified")], ids=["away", "conflict"])
+@pytest.mark.parametrize("taken", [False, True], ids=["lost on the way", "taken, answer lost"])
+@pytest.mark.parametrize("name", ["good", "bad while promoting"])
+def test_write_that_fails_is_made_up_for(name: str, taken: bool, error: Exception) -> None:
+    """An error at every write in turn, whether it was taken or not, leaves the same end."""
+    with begin(SCENARIOS[name]) as undisturbed:
+        rest(undisturbed)
+    start = begin(SCENARIOS[name])
+    for number in range(len(undisturbed.operator.writes)):
+        with start.fork() as run:
+            run.operator.meddle = failing(number, taken, error)
+            rest(run)
+            assert end_of(run.world) == end_of(undisturbed.world), f"write {number}"
+
+
+def test_refused_write_holds_nothing_else_up(operator: SimOperator) -> None:
+    """Without the right to make the canary the rollout waits and says so; once it has it, the rollout goes on."""
+    operator.world.api.refuses = {"Deployment"}
+    operator.world.edit(102)
+    operator.step(30)
+    stalled = [item for item in operator.world.status["conditions"] if item["type"] == "Stalled"]
+    assert stalled[0]["reason"] == "WriteRefused"
+    operator.world.api.refuses = set()
+    run_until(operator, settled)
+    assert operator.world.status["stable"]["version"] == 102
+
+
+def test_api_server_away_only_takes_time(operator: SimOperator) -> None:
+    """A minute without API server in each second of a rollout costs time and nothing else."""
+    operator.world.edit(102)
+    for _ in range(60):
+        operator.step()
+        operator.world.api.down = not operator.world.api.down
+        operator.step(10)
+    operator.world.api.down = False
+    run_until(operator, settled)
+    assert operator.world.status["stable"]["version"] == 102

@@ -1,0 +1,136 @@
+"""The scenarios that the tests play: one for each way in which a rollout may go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelrollout.core.names import Track
+from tests.simulation.scenarios import Scenario, settled
+
+if TYPE_CHECKING:
+    from tests.simulation.scenarios import Do, When
+    from tests.simulation.world import World
+
+_FIRST = (101, "Promoted", "Initialized")
+_REJECTED = (102, "RolledBack", "AnalysisFailed")
+_PROMOTED = (102, "Promoted", "Promoted")
+_ROLL = {"promotion": {"method": "Roll"}}
+
+
+def at(stage: str, weight: int | None = None) -> When:
+    """The rollout is in this stage, and the route at this weight."""
+    return lambda world: world.stage == stage and weight in {None, world.weight}
+
+
+def edit(version: int) -> Do:
+    """Ask for a version."""
+    return lambda world: world.edit(version)
+
+
+def turn_bad(version: int) -> Do:
+    """From now on it fails every second request."""
+    return lambda world: world.traffic.bad.add(version)
+
+
+def bad_from_start(world: World) -> None:
+    """102, which fails every second request."""
+    world.traffic.bad.add(102)
+    world.edit(102)
+
+
+def request(verb: str) -> Do:
+    """Ask for something about the revision under way, or about the one that was rejected last."""
+
+    def ask(world: World) -> None:
+        status = world.status
+        rollout, last = status.get("rollout"), status["history"][0]
+        revision = status["canary"]["revision"] if rollout else last["revision"]
+        attempt, step = (rollout["attempt"], rollout["step"]) if rollout else (last["attempt"], 0)
+        world.request(f"{verb}:{revision}.{attempt}:{step}")
+
+    return ask
+
+
+def retry_mended(world: World) -> None:
+    """The model was mended, and somebody asks to try it again."""
+    world.traffic.bad.clear()
+    request("retry")(world)
+
+
+def unloadable(world: World) -> None:
+    """The directory is damaged after the canary has loaded it."""
+    world.disk.broken.add(102)
+
+
+def another_image(world: World) -> None:
+    """Version and serving fields change together."""
+    world.change("serving", image="tensorflow/serving:2.21")
+    world.edit(102)
+
+
+def elsewhere(world: World) -> None:
+    """The base path changes, and nothing else."""
+    world.change("model", basePath="/models/other")
+
+
+def lose_canary(world: World) -> None:
+    """Every canary pod goes, as when their node is drained."""
+    for _ in world.pods.of(Track.CANARY):
+        world.lose(Track.CANARY)
+
+
+def new_pod_serves(world: World) -> bool:
+    """The first pod of a roll is ready."""
+    pods = world.pods.of(Track.STABLE)
+    return world.stage == "Promoting" and any(pod.made_in and pod.ready for pod in pods)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "good": Scenario(((settled, edit(102)),), 102, (_PROMOTED, _FIRST)),
+    "bad": Scenario(((settled, bad_from_start),), 101, (_REJECTED, _FIRST)),
+    "bad while promoting": Scenario(((settled, edit(102)), (at("Promoting"), turn_bad(102))), 101, (_REJECTED, _FIRST)),
+    "bad while baking": Scenario(((settled, edit(102)), (at("Baking"), turn_bad(102))), 101, (_REJECTED, _FIRST)),
+    "superseded": Scenario(
+        ((settled, edit(102)), (at("Progressing"), edit(103))),
+        103,
+        ((103, "Promoted", "Promoted"), (102, "Superseded", "NewRevision"), _FIRST),
+    ),
+    "superseded while promoting": Scenario(
+        ((settled, edit(102)), (at("Promoting"), edit(103))),
+        103,
+        ((103, "Promoted", "Promoted"), (102, "Superseded", "NewRevision"), _FIRST),
+    ),
+    "cancelled": Scenario(
+        ((settled, edit(102)), (at("Promoting"), edit(101))), 101, ((102, "Cancelled", "SpecReturned"), _FIRST)
+    ),
+    "lower": Scenario(((settled, edit(100)),), 100, ((100, "Promoted", "Promoted"), _FIRST)),
+    "lower and bad": Scenario(
+        ((settled, edit(100)), (at("Promoting"), turn_bad(100))), 101, ((100, "RolledBack", "AnalysisFailed"), _FIRST)
+    ),
+    "rolled": Scenario(((settled, edit(102)),), 102, (_PROMOTED, _FIRST), strategy=_ROLL),
+    "rolled and bad": Scenario(
+        ((settled, edit(102)), (new_pod_serves, turn_bad(102))), 101, (_REJECTED, _FIRST), strategy=_ROLL
+    ),
+    "other image": Scenario(((settled, another_image),), 102, (_PROMOTED, _FIRST)),
+    "other base path": Scenario(((settled, elsewhere),), 101, ((101, "Promoted", "Promoted"), _FIRST)),
+    "undone": Scenario(((settled, edit(101)),), 101, ((101, "Promoted", "Undone"), _PROMOTED, _FIRST), (edit(102),)),
+    "abort asked for": Scenario(
+        ((settled, edit(102)), (at("Progressing", 50), request("abort"))),
+        101,
+        ((102, "RolledBack", "AbortRequested"), _FIRST),
+    ),
+    "abort asked for while promoting": Scenario(
+        ((settled, edit(102)), (at("Promoting"), request("abort"))),
+        101,
+        ((102, "RolledBack", "AbortRequested"), _FIRST),
+    ),
+    "retried": Scenario(((settled, retry_mended),), 102, (_PROMOTED, _REJECTED, _FIRST), (bad_from_start,)),
+    "canary pods lost": Scenario(
+        ((settled, edit(102)), (at("Progressing", 50), lose_canary)),
+        102,
+        (_PROMOTED, _FIRST),
+    ),
+    "load fails in a stable pod": Scenario(
+        ((settled, edit(102)), (at("Promoting"), unloadable)), 101, ((102, "RolledBack", "PromotionLoadFailed"), _FIRST)
+    ),
+}
