@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import re
@@ -22,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from benchmarks.notes import Lines
 from benchmarks.timeline import Abort, Event, Scrape
 from playground import box, lifecycle
 from playground.box import API_ADDRESS
+from playground.components import OPERATOR
 from playground.kube import Kube
 from playground.paths import REPOSITORY
 from playground.scene import Scene, Traffic
@@ -52,6 +53,12 @@ class NeverError(Exception):
     """What was waited for did not come about."""
 
 
+def _logged(line: dict[str, Any]) -> dict[str, Any] | None:
+    """A line of the operator's log; libraries below it write some without a time."""
+    at = line.get("timestamp")
+    return {**line, "timestamp": datetime.fromisoformat(at).timestamp()} if at else None
+
+
 @dataclass(frozen=True)
 class Lab:
     """A playground that is up, and the observer's notes."""
@@ -74,11 +81,17 @@ class Lab:
         """The file that makes Prometheus go after a verdict."""
         return self.folder / "prometheus-goes"
 
+    @cached_property
+    def _events(self) -> Lines[Event]:
+        return Lines(self.events_file, Event.of)
+
+    @cached_property
+    def _log(self) -> Lines[dict[str, Any]]:
+        return Lines(self.state.log(OPERATOR), _logged)
+
     def events(self, since: float = 0) -> list[Event]:
         """The notes from a moment on."""
-        lines = self.events_file.read_text().splitlines(keepends=True)
-        found = (Event.of(json.loads(line)) for line in lines if line.endswith("\n"))
-        return [event for event in found if event.at >= since]
+        return [event for event in self._events.all() if event.at >= since]
 
     def wait_for(self, what: str, condition: Callable[[], Any], seconds: float = _PATIENCE) -> Any:
         """Poll until the condition holds; returns what it gave. Raises NeverError."""
@@ -91,14 +104,7 @@ class Lab:
 
     def log(self, since: float) -> list[dict[str, Any]]:
         """The operator's log lines from a moment on, their `timestamp` as seconds since the epoch."""
-        found = []
-        for line in self.state.log("operator").read_text().splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                entry = json.loads(line)
-                entry["timestamp"] = datetime.fromisoformat(entry["timestamp"]).timestamp()
-                if entry["timestamp"] >= since:
-                    found.append(entry)
-        return found
+        return [line for line in self._log.all() if line["timestamp"] >= since]
 
     def seen(self, name: str, since: float, **facts: Any) -> float:
         """When the status of a rollout first showed these facts. Raises NeverError."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "bench-promote"
 STABLE = 101
-RATE = 250.0
+RATE = 200.0
 _MOST = 100
 
 FIGURES = (
@@ -99,7 +100,8 @@ def _figures(promotion: Promotion, began: float, answers: Sequence[Answer]) -> R
         "version": promotion.new,
         "requests": len(answers),
         "failed": len(failed),
-        "errors": sorted({f"{answer.error} after {answer.start - began:.2f} s" for answer in failed}),
+        "errors": dict(Counter(answer.error for answer in failed)),
+        "failedAfter": [round(answer.start - began, 2) for answer in (failed[:1] + failed[-1:])],
         "outOfTurn": len(wrong),
         "wrongVersions": sorted({answer.version or 0 for answer in wrong}),
         "millisecondsP50": round(percentile(spans, 0.5) or 0, 1),

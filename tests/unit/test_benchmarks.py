@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks import figures
 from benchmarks.command import Budget
 from benchmarks.figures import Figure
+from benchmarks.notes import Lines
 from benchmarks.stub_server import StubServer
 from benchmarks.timeline import (
     Abort,
@@ -25,6 +26,9 @@ from benchmarks.timeline import (
     spans,
 )
 from playground.load import Answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LIMITS = Limits(share=0.01, window=2.0, requests=10)
 
@@ -216,7 +220,18 @@ def test_a_budget_begins_no_run_when_time_is_over() -> None:
     assert list(Budget(None, minutes=-1).runs(3)) == []
 
 
-def test_stub_server_serves_what_it_was_told(tmp_path: Any) -> None:
+def test_lines_are_read_as_they_grow(tmp_path: Path) -> None:
+    """A line is there once it is whole; what is no JSON object, or nothing to the reader, is passed over."""
+    lines = Lines(tmp_path / "notes", lambda line: line.get("n"))
+    assert lines.all() == []
+    lines.file.write_text('{"n": 1}\nTraceback\n[2]\n{}\n{"n": ')
+    assert lines.all() == [1]
+    with lines.file.open("a") as file:
+        file.write("3}\n")
+    assert lines.all() == [1, 3]
+
+
+def test_stub_server_serves_what_it_was_told(tmp_path: Path) -> None:
     """A configuration is in force at once; what it left out has ended; labels name versions."""
     server = StubServer(canary=False, bad=tmp_path / "bad")
     text = """model_config_list {{ config {{ name: "recsys" version_labels {{ key: "stable" value: {0} }}
@@ -229,7 +244,7 @@ def test_stub_server_serves_what_it_was_told(tmp_path: Any) -> None:
     assert 'model_name="recsys"' in server.page()
 
 
-def test_stub_canaries_go_bad_from_the_moment_in_the_file(tmp_path: Any) -> None:
+def test_stub_canaries_go_bad_from_the_moment_in_the_file(tmp_path: Path) -> None:
     """The moment counts, not when the file is read: all go bad in one."""
     bad = tmp_path / "bad"
     servers = [StubServer(canary, bad, "recsys", since=0.0) for canary in (True, False)]
