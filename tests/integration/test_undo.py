@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -70,7 +70,7 @@ def test_fast_path_reaches_back_as_far_as_spec_says(scene: Callable[[str], Scene
     here = scene(f"undo-{kept}")
     start(here)
     here.publish(LATER)
-    one_step = {"steps": [{"weight": 50, "duration": "1s"}], "bake": {"duration": "1s"}}
+    one_step: dict[str, Any] = {"steps": [{"weight": 50, "duration": "1s"}], "bake": {"duration": "1s"}}
     rollback = {"fastPathRevisions": kept}
     with here.traffic() as traffic:
         wait_for_answers(traffic)
