@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import requests
 
 from benchmarks import figures
 from benchmarks.lab import Lab, NeverError, lab
@@ -35,6 +38,11 @@ class Budget:
                 return
             yield number
 
+
+BROKEN_OFF = (
+    IncompleteError, NeverError, NeverHappenedError, requests.RequestException, subprocess.TimeoutExpired,
+)  # fmt: skip
+"""A run that showed nothing, or a machine too busy to answer in time."""
 
 Variant = Callable[[Lab, Budget], Iterator["Run"]]
 """Measures runs one after the other."""
@@ -85,7 +93,7 @@ def _runs(variant: Variant, found: Lab, budget: Budget) -> Iterator[Run]:
     """A variant's runs; one that breaks off leaves a run that says why."""
     try:
         yield from variant(found, budget)
-    except (NeverError, NeverHappenedError) as error:
+    except BROKEN_OFF as error:
         yield problem(error)
 
 
@@ -93,7 +101,7 @@ def attempt(measure: Callable[[], Run]) -> Run:
     """One run; what went wrong with it, if something did, is a result too."""
     try:
         return measure()
-    except (IncompleteError, NeverError, NeverHappenedError) as error:
+    except BROKEN_OFF as error:
         return problem(error)
 
 
