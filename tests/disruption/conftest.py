@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from playground.scene import Scene
     from playground.state import State
 
+pytest.register_assert_rewrite("tests.disruption.witness")
+
 __all__ = ["interference", "playground", "scene", "staged"]
 
 
