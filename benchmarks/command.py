@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from benchmarks import figures
+from benchmarks.environment import describe
 from benchmarks.lab import Lab, NeverError, lab
 from benchmarks.timeline import IncompleteError
 from playground.scene import NeverHappenedError
@@ -65,7 +66,7 @@ class Benchmark:
         wanted = [] if chosen.table else chosen.variant or list(self.variants)
         if wanted:
             with lab(chosen.dir) as found:
-                environment = found.describe()
+                environment = describe(found.kube, found.write_seconds)
                 budget = Budget(chosen.runs, chosen.minutes)
                 for name in wanted:
                     results = results if chosen.append else figures.without(results, name)

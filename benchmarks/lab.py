@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
-import re
 import signal
 import subprocess
 import sys
@@ -16,18 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import requests
 
+from benchmarks.environment import write_seconds
 from benchmarks.notes import Lines
 from benchmarks.timeline import Abort, Event, Scrape
 from playground import box, lifecycle
 from playground.box import API_ADDRESS
 from playground.components import OPERATOR
 from playground.kube import Kube
-from playground.paths import REPOSITORY
 from playground.scene import Scene, Traffic
 from playground.state import State
 from playground.supervisor import environment
@@ -36,17 +33,11 @@ from playground.toolchain.progress import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from playground.kube import Object
-
 RELAY = f"{API_ADDRESS}:9191"
 """Where the operator finds Prometheus: the observer, which passes its queries on."""
 _PATIENCE = 120.0
 _REQUESTS = ":tensorflow:serving:request_count"
 _GOOD = ":tensorflow:serving:request_latency_count"
-_GO_MODULES = (
-    ("Envoy Gateway", "envoy-gateway", r"github\.com/envoyproxy/gateway v(\d+)\.(\d+)\.(\d+)"),
-    ("Prometheus", "prometheus", r"github\.com/prometheus/prometheus v0\.(\d)(\d\d)\.(\d+)"),
-)
 
 
 class NeverError(Exception):
@@ -66,9 +57,9 @@ class Lab:
     state: State
     folder: Path
 
-    @property
+    @cached_property
     def kube(self) -> Kube:
-        """The API server, by a connection of its own."""
+        """The API server."""
         return Kube.connect(self.state.host_kubeconfig)
 
     @property
@@ -170,26 +161,10 @@ class Lab:
     def _env(self) -> dict[str, str]:
         return environment(self.state, lifecycle.binaries())
 
-    def describe(self) -> dict[str, Any]:
-        """What figures depend on: cores, versions, and how long one write takes here, in milliseconds."""
-        kubernetes = self.kube.session.get(f"{self.kube.url}/version", timeout=10).json()["gitVersion"]
-        versions = {"Python": platform.python_version(), "Kubernetes": kubernetes.removeprefix("v"), **_modules()}
-        return {"cores": os.cpu_count(), "versions": versions, "apiWriteMs": round(1000 * self.write_seconds, 2)}
-
     @cached_property
     def write_seconds(self) -> float:
-        """Median of 20 writes of a ConfigMap, one after the other: the yardstick for machines that differ."""
-        kube, spans = self.kube, []
-        for number in range(20):
-            manifest: Object = {
-                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "yardstick"},
-                "data": {"number": str(number)},
-            }  # fmt: skip
-            begin = time.perf_counter()
-            kube.apply(manifest)
-            spans.append(time.perf_counter() - begin)
-        kube.delete("ConfigMap", "yardstick")
-        return median(spans)
+        """What one small write costs here: the yardstick for machines that differ."""
+        return write_seconds(self.kube)
 
     def aborted(self, name: str, flipped: float) -> Abort:
         """What is known of the abort of a rollout since its version went bad."""
@@ -208,16 +183,6 @@ class Lab:
             if line.get("event") == "decision" and line["rollout"].endswith(f"/{name}") and line["end"]:
                 return datetime.fromisoformat(line["measured"]).timestamp() if line["measured"] else None
         return None
-
-
-def _modules() -> dict[str, str]:
-    """Versions of what is built from Go modules; Prometheus 3.15.0 is module v0.315.0."""
-    found = {}
-    for name, folder, pattern in _GO_MODULES:
-        text = (REPOSITORY / "playground" / "go" / folder / "go.mod").read_text()
-        if match := re.search(pattern, text):
-            found[name] = ".".join(str(int(part)) for part in match.groups())
-    return found
 
 
 @contextmanager
