@@ -1,5 +1,6 @@
 """Carries out what a pass decided, and remembers of each object's children what was written, refused and repaired."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -97,7 +98,7 @@ class Actor:
         (It normalises quantities such as 1000m; without this memory each pass would write them again.)
         """
         which = (action.manifest["kind"], action.manifest["metadata"]["name"])
-        text, before = json.dumps(action.manifest, sort_keys=True), written.applied.get(which)
+        text, before = _digest(action.manifest), written.applied.get(which)
         written.attempted.add(which)
         if before == (text, _state_of(self._found(key, which))):
             return False
@@ -132,6 +133,10 @@ class Actor:
     def _found(self, key: Key, which: ObjectName) -> JSON | None:
         found = (i for i in self.view.children(key) if (i["kind"], i["metadata"]["name"]) == which)
         return next(found, None)
+
+
+def _digest(manifest: JSON) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _guarded(action: Apply) -> JSON:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelrollout.core.actions import Apply, Decision
+from modelrollout.core.actions import Apply, Decision, Delete
 from modelrollout.core.analysis import Verdict
 from modelrollout.core.decide import decide
 from modelrollout.core.revisions import revision_of
@@ -307,3 +307,36 @@ def test_roll_waits_for_room_for_one_more_pod() -> None:
 
     assert template(0) is None
     assert template(1) == "2"
+
+
+def test_stranger_under_our_names_is_never_deleted() -> None:
+    """Children that an earlier object of the same name left behind are not ours: nothing of them is touched."""
+    names = [("Deployment", "recsys-stable"), ("Deployment", "recsys-canary"), ("ConfigMap", "recsys-stable-7")]
+    made_from = {"annotations": {"modelrollout.io/revision": "another"}}
+    left = {
+        (kind, name): Child({"kind": kind, "metadata": {"name": name, "uid": "u", **made_from}}, owned=False)
+        for kind, name in names
+    }
+    for status in (Status(), Status(stable=version(OLD))):
+        decision = decide(snapshot(spec=raw_spec(OLD), status=status, children=left))
+        assert not [action for action in decision.then if isinstance(action, Delete)]
+
+
+def test_route_of_an_object_that_has_to_give_way_stays_as_it_is() -> None:
+    """What spec asks for is somebody else's match; only a lower weight is written, into the route that is there."""
+    mine = {"backendRefs": [{"name": "recsys-stable", "weight": 90}, {"name": "recsys-canary", "weight": 10}]}
+    raw = {
+        "apiVersion": "v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "recsys"},
+        "spec": {"hostnames": ["mine"], "rules": [mine]},
+    }
+    given = in_phase(Stage.PROGRESSING, raw_spec(), 1)
+    given = replace(
+        given, conflict="another has it", children={**given.children, ("HTTPRoute", "recsys"): Child(raw, True)}
+    )
+    assert not [a for a in decide(given).then if isinstance(a, Apply) and a.manifest["kind"] == "HTTPRoute"]
+    failing = decide(replace(given, analysed=analysed(rollout(Stage.PROGRESSING, step=1), Verdict.FAIL)))
+    written = next(a.manifest for a in failing.first if isinstance(a, Apply))
+    assert written["spec"]["hostnames"] == ["mine"]
+    assert canary_weight("recsys", written) == 0

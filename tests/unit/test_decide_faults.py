@@ -338,3 +338,13 @@ def test_contested_route_is_told() -> None:
     """Somebody who changes it again and again is named by what they change."""
     conditions = decide(replace(climbing(canary_pod()), contested="HTTPRoute recsys")).status.story.conditions
     assert [c.reason for c in conditions if c.type == "Stalled"] == ["RouteContested"]
+
+
+def test_restarted_operator_keeps_the_weight_until_it_has_asked_the_canary() -> None:
+    """Killed between raising the weight and noting it: not knowing yet is no reason to lower it."""
+    unasked = replace(canary_pod(), server=replace(canary_pod().server, report=None))
+    entering = climbing(unasked, step_started=None, live=0, live_since=None)
+    assert decide(replace(entering, route=route(10))).status.story.weight_set == 10
+    assert decide(replace(entering, route=route(0))).status.story.weight_set == 0
+    asked = replace(unasked, server=replace(unasked.server, silent_since=NOW))
+    assert decide(replace(entering, route=route(10), pods=(*STABLE, asked))).status.story.weight_set == 0

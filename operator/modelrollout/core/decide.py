@@ -13,7 +13,7 @@ from modelrollout.core.evidence import marker
 from modelrollout.core.names import Track
 from modelrollout.core.pods import LOST_AFTER, SHOWS, stable_version
 from modelrollout.core.revisions import Revision
-from modelrollout.core.route import http_route
+from modelrollout.core.route import http_route, reweighted
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
 from modelrollout.core.status import Stage, Status
 from modelrollout.core.story import events, tell
@@ -98,7 +98,12 @@ def _lower_weight(s: Snapshot, status: Status, weight: int) -> Iterator[Action]:
     end = rollout.end if rollout else None
     mark = marker(rollout, end) if rollout and end else s.route.abort
     why = f"abort: {end.reason}" if end else "less weight"
-    yield Apply(http_route(owner(s), s.spec.traffic, s.spec.model_name, weight, mark), why, urgent=True)
+    found = s.child("HTTPRoute", s.name)
+    if s.conflict and found is not None:
+        # What spec asks for is somebody else's: nothing but the weight may change.
+        yield Apply(reweighted(owner(s), found.raw, weight, mark), why, urgent=True)
+    else:
+        yield Apply(http_route(owner(s), s.spec.traffic, s.spec.model_name, weight, mark), why, urgent=True)
 
 
 def _requeue(s: Snapshot, status: Status, world: World) -> timedelta | None:

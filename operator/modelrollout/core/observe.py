@@ -57,7 +57,7 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
         status=status_from_json(rollout.get("status", {})),
         revisions=_revisions(name, children),
         children=children,
-        pods=tuple(_pod(item, memory) for item in seen if item["kind"] == "Pod" and _track(item) is not None),
+        pods=tuple(_pod(item, memory) for item in seen if _is_ours(item, name, children)),
         route=_route(name, namespace, spec, children, memory, now),
         capacity=memory.capacity,
         analysed=memory.analysed,
@@ -97,6 +97,13 @@ def _route(
         abort=raw["metadata"].get("annotations", {}).get(names.ANNOTATION_ABORT, ""),
         parents=parents(spec.traffic, raw, namespace),
     )
+
+
+def _is_ours(item: JSON, name: str, children: Mapping[tuple[str, str], Child]) -> bool:
+    """Whether it is a pod of one of our Deployments: those of a stranger's Deployment are left alone with it."""
+    track = _track(item) if item["kind"] == "Pod" else None
+    found = children.get(("Deployment", names.child(name, track))) if track is not None else None
+    return track is not None and (found is None or found.owned)
 
 
 def _track(item: JSON) -> Track | None:

@@ -35,12 +35,13 @@ def _entering(s: Snapshot, rollout: Rollout) -> Status:
     """The step's weight is being set; after a setback only once the pods are back."""
     step = rollout.current_step
     assert step is not None
+    carriers = len(answering(s, Track.CANARY, rollout.target.version))
+    if carriers < canary_replicas(s, rollout):
+        return s.status
     if rollout.lost_since is not None:
-        enough = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
-        return s.status.with_rollout(lost_since=None) if enough else s.status
+        return s.status.with_rollout(lost_since=None)
     if not weight_is_live(s, step.weight):
         return s.status
-    carriers = len(ready(s, Track.CANARY))
     since = rollout.live_since if rollout.live == step.weight else s.now
     return s.status.with_rollout(step_started=s.now, live=step.weight, live_since=since, carriers=carriers)
 

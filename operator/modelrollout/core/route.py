@@ -42,6 +42,27 @@ def http_route(owner: Owner, traffic: Traffic, model: str, weight: int, abort: s
     }
 
 
+def reweighted(owner: Owner, raw: JSON, weight: int, abort: str) -> dict[str, Any]:
+    """The route as it stands, whoever wrote what in it, with another weight for the canary."""
+    annotations = {**raw["metadata"].get("annotations", {}), **({names.ANNOTATION_ABORT: abort} if abort else {})}
+    metadata = owner.metadata(owner.name, annotations=annotations)
+    metadata["labels"] = {**raw["metadata"].get("labels", {}), **metadata["labels"]}
+    shares = {names.child(owner.name, Track.STABLE): 100 - weight, names.child(owner.name, Track.CANARY): weight}
+    rules = [{**rule, "backendRefs": _reweighted(rule["backendRefs"], shares)} for rule in raw["spec"]["rules"]]
+    return {
+        "apiVersion": raw["apiVersion"],
+        "kind": "HTTPRoute",
+        "metadata": metadata,
+        "spec": {**raw["spec"], "rules": rules},
+    }
+
+
+def _reweighted(backends: list[dict[str, Any]], shares: Mapping[str, int]) -> list[dict[str, Any]]:
+    if len(backends) == 1:
+        return backends  # one track's own address
+    return [{**backend, "weight": shares.get(backend["name"], 0)} for backend in backends]
+
+
 def _content_hash(rollout: str, traffic: Traffic, model: str) -> str:
     """Changes with all but the weight: what was taken out of spec would not be missed in a comparison."""
     wish = (asdict(traffic), _rules(rollout, traffic, model, 0))

@@ -61,8 +61,9 @@ def covers(actual: Any, wanted: Any) -> bool:
     Objects may have further keys (defaults and other writers' fields); lists must match item by item. With every
     manifest fully defaulted, False means drift, so that nothing is written when nothing changed.
     """
-    if isinstance(wanted, Mapping):
-        return isinstance(actual, Mapping) and all(covers(actual.get(k), v) for k, v in wanted.items())
+    if type(wanted) is dict or isinstance(wanted, Mapping):  # the first is what it always is, and quick to ask
+        has = type(actual) is dict or isinstance(actual, Mapping)
+        return has and all(covers(actual.get(k), v) for k, v in wanted.items())
     if isinstance(wanted, (list, tuple)):
         return isinstance(actual, (list, tuple)) and len(actual) == len(wanted) and all(map(covers, actual, wanted))
     return bool(actual == wanted)

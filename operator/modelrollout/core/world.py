@@ -90,8 +90,12 @@ def wanted_weight(s: Snapshot, rollout: Rollout) -> int:
         return 0
     if (rollout.lost_since and rollout.live_since is None) or not ready(s, Track.CANARY):
         return 0
-    enough = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
-    return step.weight if enough else min(rollout.live, step.weight)
+    if len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout):
+        return step.weight
+    # A process that has just started has asked no server yet: what was raised before it stays until it has.
+    unasked = any(pod.report is None and pod.server.silent_since is None for pod in ready(s, Track.CANARY))
+    found = (s.route.weight or 0) if s.route and unasked else 0
+    return min(max(rollout.live, found), step.weight)
 
 
 def _canary(s: Snapshot, rollout: Rollout, new: Revision | None) -> Side | None:

@@ -31,7 +31,7 @@ def writes(s: Snapshot, status: Status, world: World, route_written: bool) -> It
     yield from _differing(s, _sides(s, world, own))
     if status.rollout is not None and status.rollout.stage is Stage.INITIALIZING:
         yield from _restart_initial(s, world)
-    if not route_written and (s.route is not None or not s.conflict):
+    if not route_written and not s.conflict:
         yield from (_guard_raise(s, action, world.weight) for action in _differing(s, [_route(s, world, own)]))
     if back:
         yield from _hasten(s, world.stable)
@@ -96,7 +96,7 @@ def _restart_initial(s: Snapshot, world: World) -> Iterator[Action]:
     """A first version was replaced before it served: its servers may wait for ever for a directory that never comes."""
     name = child(s.name, Track.STABLE)
     found = s.child("Deployment", name)
-    if found is None:
+    if found is None or not found.owned:
         return
     metadata = found.raw["metadata"]
     made_from = metadata.get("annotations", {}).get(names.ANNOTATION_REVISION)
@@ -154,7 +154,7 @@ def _remove_canary(s: Snapshot) -> Iterator[Action]:
     name = child(s.name, Track.CANARY)
     for kind in ("Deployment", "ConfigMap"):
         found = s.child(kind, name)
-        if found is not None and "deletionTimestamp" not in found.raw["metadata"]:
+        if found is not None and found.owned and "deletionTimestamp" not in found.raw["metadata"]:
             yield Delete(kind, name, found.raw["metadata"]["uid"], "no canary wanted")
 
 
@@ -163,12 +163,13 @@ def _prune(s: Snapshot, status: Status) -> Iterator[Action]:
     kept = {entry.target.revision for entry in status.history} | {s.target.name}
     if status.stable is not None:
         kept.add(status.stable.revision)
-    for (kind, name), found in s.children.items():
+    ours = {key: found for key, found in s.children.items() if found.owned}
+    for (kind, name), found in ours.items():
         if kind == "ControllerRevision" and name.removeprefix(f"{s.name}-") not in kept:
             yield Delete(kind, name, found.raw["metadata"]["uid"], "out of the history")
     mounted = {pod.template for pod in s.pods if pod.track is Track.STABLE}
     mounted |= {status.stable.template} if status.stable else {0}
     kept = {names.config_map(s.name, Track.STABLE, template) for template in mounted}
-    for (kind, name), found in s.children.items():
+    for (kind, name), found in ours.items():
         if kind == "ConfigMap" and name not in kept and name.startswith(child(s.name, Track.STABLE)):
             yield Delete(kind, name, found.raw["metadata"]["uid"], "no pod mounts it")
