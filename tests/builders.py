@@ -24,7 +24,7 @@ from modelrollout.core.snapshot import (
     Snapshot,
     VersionState,
 )
-from modelrollout.core.spec import parse_spec
+from modelrollout.core.spec_json import parse_spec
 from modelrollout.core.status import Judged, Rollout, Stage, Status, Version
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

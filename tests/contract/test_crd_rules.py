@@ -14,7 +14,7 @@ import pytest
 import yaml
 from kubernetes.client import ApiException
 
-from modelrollout.core.spec import parse_spec
+from modelrollout.core.spec_json import parse_spec
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Rollouts

@@ -10,7 +10,7 @@ from modelrollout.core.manifests import Owner
 from modelrollout.core.names import ANNOTATION_ABORT
 from modelrollout.core.route import canary_weight, http_route
 from modelrollout.core.safety import lower_only
-from modelrollout.core.spec import parse_spec
+from modelrollout.core.spec_json import parse_spec
 from tests.builders import raw_spec
 
 OWNER = Owner("recsys", "default", "uid")

@@ -14,7 +14,8 @@ from modelrollout.core.model_config import render, stable_target
 from modelrollout.core.names import Track
 from modelrollout.core.revisions import revision_of
 from modelrollout.core.route import canary_weight, http_route, parents
-from modelrollout.core.spec import InvalidSpec, Method, Traffic, parse_spec
+from modelrollout.core.spec import InvalidSpec, Method, Traffic
+from modelrollout.core.spec_json import parse_spec
 from modelrollout.core.status import (
     Baseline,
     Condition,

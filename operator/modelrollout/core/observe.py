@@ -10,7 +10,8 @@ from modelrollout.core.names import Track
 from modelrollout.core.revisions import Revision, revision_of
 from modelrollout.core.route import canary_weight, parents
 from modelrollout.core.snapshot import Capacity, Child, ContainerExit, Pod, Route, Server, Snapshot
-from modelrollout.core.spec import Spec, parse_spec
+from modelrollout.core.spec import Spec
+from modelrollout.core.spec_json import parse_spec
 from modelrollout.core.status_json import status_from_json
 from modelrollout.core.values import JSON, parse_time
 

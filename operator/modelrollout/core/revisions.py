@@ -8,7 +8,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from modelrollout.core.spec import Serving, parse_serving
+from modelrollout.core.spec import Serving
+from modelrollout.core.spec_json import parse_serving
 from modelrollout.core.values import JSON
 
 _POD_SHAPING = ("image", "resources", "gpu", "storage", "mountPath", "extraArgs", "env", "pod")

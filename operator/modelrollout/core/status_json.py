@@ -4,7 +4,8 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from modelrollout.core.spec import Method, Step, parse_step
+from modelrollout.core.spec import Method, Step
+from modelrollout.core.spec_json import parse_step
 from modelrollout.core.status import (
     SCHEMA_VERSION,
     Baseline,
