@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from playground.interference import Rule
+from playground import control
+from playground.interference import WATCHES, Rule
 from tests.disruption.witness import Witness, now
-from tests.situations import NEXT, ended, outcome, start, wait_for_answers
+from tests.situations import NEXT, ended, live, outcome, quick, stage, start, wait_for_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from playground.scene import Scene
     from tests.disruption.conftest import Staged
 
 STEPS = [20, 50]
 STATUS = r"/modelrollouts/[^/]+/status"
+ROUTE = r"/httproutes/"
+FAILING = {"versions": {str(NEXT): {"error_rate": 0.6, "error_code": "INTERNAL"}}}
+ABORT = Rule(method="PATCH", target=ROUTE, body=r"modelrollout\.io/abort")
 
 
 @pytest.mark.parametrize(
@@ -45,3 +52,149 @@ def test_good_version_is_promoted_although_status_writes_fail(
     assert outcome(status, NEXT) == "Promoted", status
     assert status["history"][0]["attempt"] == 2
     witness.assert_promoted(traffic.answers(), STEPS, since)
+
+
+def test_each_kind_of_write_may_fail_once(staged: Callable[[str], Staged]) -> None:
+    """A 500 to the first write of every kind of object delays a good version and changes nothing else."""
+    stand = staged("each-kind")
+    here = stand.here
+    start(here)
+    kinds = ("controllerrevisions", "configmaps", "deployments", "httproutes")
+    writes = [Rule(method="PATCH", target=f"/{kind}/", status=500, times=1) for kind in kinds]
+    deletes = [Rule(method="DELETE", target=f"/{kind}/", status=500, times=1) for kind in ("deployments", "configmaps")]
+    stand.lane.obey(*writes, *deletes)
+    with Witness(here) as witness, here.traffic() as traffic:
+        wait_for_answers(traffic)
+        since = now()
+        here.kube.apply(quick(here, NEXT))
+        status = here.wait("the end", ended(NEXT), 200)
+    assert len(stand.lane.did("answered")) == len(writes) + len(deletes)
+    assert outcome(status, NEXT) == "Promoted", status
+    witness.assert_promoted(traffic.answers(), STEPS, since)
+
+
+@pytest.mark.parametrize(
+    ("name", "trouble", "did"),
+    [
+        pytest.param("zero-409", replace(ABORT, status=409, times=2), "answered", id="409"),
+        pytest.param("zero-429", replace(ABORT, status=429, retry_after=1, times=2), "answered", id="429"),
+        pytest.param("zero-500", replace(ABORT, status=500, times=2), "answered", id="500"),
+        pytest.param("zero-unheard", replace(ABORT, drop=True, forward=True, times=2), "dropped", id="answer lost"),
+        pytest.param("zero-dropped", replace(ABORT, drop=True, times=2), "dropped", id="connection lost"),
+    ],
+)
+def test_abort_is_written_until_it_is_taken(
+    staged: Callable[[str], Staged], name: str, trouble: Rule, did: str
+) -> None:
+    """The write of weight 0 is sent again when it fails, and the end is the same."""
+    stand = staged(name)
+    here = stand.here
+    start(here)
+    here.misbehave(FAILING)
+    stand.lane.obey(trouble)
+    with Witness(here) as witness, here.traffic() as traffic:
+        wait_for_answers(traffic)
+        since = now()
+        here.kube.apply(quick(here, NEXT))
+        status = here.wait("the end", ended(NEXT), 150)
+        wait_for_answers(traffic, len(traffic.answers()) + 50)
+    assert stand.lane.did(did)
+    assert outcome(status, NEXT) == "RolledBack", status
+    witness.assert_taken_back(traffic.answers(), STEPS, NEXT, since)
+
+
+def test_good_version_is_promoted_although_watches_are_cut(staged: Callable[[str], Staged]) -> None:
+    """Watches that break, and stay away for some seconds, delay a good version and change nothing else."""
+    stand = staged("watch-cut")
+    here = stand.here
+    start(here)
+    with Witness(here) as witness, here.traffic() as traffic:
+        wait_for_answers(traffic)
+        since = now()
+        here.kube.apply(here.manifest(NEXT))
+        here.wait("the first step", live(20))
+        stand.lane.obey(Rule(target=WATCHES, drop=True))
+        time.sleep(6)
+        stand.lane.obey()
+        here.wait("the promotion", stage("Promoting"), 120)
+        stand.lane.obey(Rule(target=WATCHES, drop=True, times=1))
+        status = here.wait("the end", ended(NEXT), 150)
+    assert stand.lane.did("dropped")
+    assert outcome(status, NEXT) == "Promoted", status
+    witness.assert_promoted(traffic.answers(), STEPS, since)
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
+def test_objects_may_be_seen_late(staged: Callable[[str], Staged], good: bool) -> None:
+    """With a cache that is seconds behind, no step is skipped or repeated and no weight rises after an abort."""
+    stand = staged(f"late-{'good' if good else 'bad'}")
+    here = stand.here
+    stand.lane.obey(Rule(target=WATCHES, late=3))
+    start(here)
+    here.misbehave({} if good else FAILING)
+    with Witness(here) as witness, here.traffic() as traffic:
+        wait_for_answers(traffic)
+        since = now()
+        here.kube.apply(quick(here, NEXT))
+        status = here.wait("the end", ended(NEXT), 200)
+        wait_for_answers(traffic, len(traffic.answers()) + 50)
+    assert [entry["attempt"] for entry in status["history"]] == [2, 1]
+    if good:
+        witness.assert_promoted(traffic.answers(), STEPS, since)
+    else:
+        witness.assert_taken_back(traffic.answers(), STEPS, NEXT, since)
+
+
+@pytest.mark.parametrize(
+    ("phase", "seconds"),
+    [
+        pytest.param("step 1", 10.0, id="step 1 for 10 s"),
+        pytest.param("Promoting", 10.0, id="Promoting for 10 s"),
+        pytest.param("Preparing", 60.0, id="Preparing for a minute", marks=pytest.mark.long),
+        pytest.param("step 1", 60.0, id="step 1 for a minute", marks=pytest.mark.long),
+        pytest.param("Promoting", 60.0, id="Promoting for a minute", marks=pytest.mark.long),
+        pytest.param("Baking", 60.0, id="Baking for a minute", marks=pytest.mark.long),
+    ],
+)
+def test_good_version_outlasts_an_api_server_that_is_away(
+    scene: Callable[[str], Scene], phase: str, seconds: float
+) -> None:
+    """While the API server is away users notice nothing; when it is back the rollout goes on where it was."""
+    here = scene(f"api-{phase.lower().replace(' ', '-')}-{seconds:.0f}")
+    start(here)
+    with Witness(here) as witness, here.traffic() as traffic:
+        wait_for_answers(traffic)
+        since = now()
+        here.kube.apply(here.manifest(NEXT))
+        here.wait(phase, live(20) if phase == "step 1" else stage(phase))
+        control.ask(here.state, "stop", name="kube-apiserver")
+        time.sleep(seconds)
+        control.ask(here.state, "start", name="kube-apiserver")
+        status = here.wait("the end", ended(NEXT), 200)
+    assert outcome(status, NEXT) == "Promoted", status
+    assert status["history"][0]["attempt"] == 2
+    witness.assert_promoted(traffic.answers(), STEPS, since)
+
+
+@pytest.mark.parametrize("seconds", [10.0, pytest.param(60.0, id="a minute", marks=pytest.mark.long)])
+def test_version_that_goes_bad_meanwhile_is_taken_back_when_the_api_server_is_back(
+    scene: Callable[[str], Scene], seconds: float
+) -> None:
+    """Without an API server nobody can lower a weight; the proof is not forgotten, and no further step is taken."""
+    here = scene(f"api-bad-{seconds:.0f}")
+    start(here)
+    with Witness(here) as witness, here.traffic() as traffic:
+        wait_for_answers(traffic)
+        since = now()
+        manifest = quick(here, NEXT)
+        manifest["spec"]["strategy"]["steps"][0]["duration"] = "6s"
+        here.kube.apply(manifest)
+        here.wait("the first step", live(20))
+        control.ask(here.state, "stop", name="kube-apiserver")
+        here.misbehave(FAILING)
+        time.sleep(seconds)
+        control.ask(here.state, "start", name="kube-apiserver")
+        status = here.wait("the end", ended(NEXT), 150)
+        wait_for_answers(traffic, len(traffic.answers()) + 50)
+    assert outcome(status, NEXT) == "RolledBack", status
+    witness.assert_taken_back(traffic.answers(), STEPS[:1], NEXT, since)
