@@ -1,4 +1,7 @@
-"""The shell around the rules: order of writes, nothing waited for, nothing written twice. Fakes behind the ports."""
+"""The shell around the rules: order of writes, nothing waited for, what cannot be read, fights over a child.
+
+One process of the operator over the simulated cluster; its model servers hang unless a test says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -8,71 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from modelrollout.cache import ObjectCache
+from modelrollout.core.names import ANNOTATION_ABORT
 from modelrollout.core.route import canary_weight
-from modelrollout.errors import Refused
-from modelrollout.ports import Key
+from modelrollout.errors import ClusterUnavailable
 from modelrollout.probes import Sources
 from modelrollout.reconciler import Reconciler
-from tests.simulation.operator import SimOperator
-from tests.simulation.world import NAME, World
-from tests.unit.test_simulated_rollouts import SPEC, in_stage, run_until, settled
+from modelrollout.repairs import MOST
+from modelrollout.resources import HTTP_ROUTES, resource_of
+from tests.simulation.api import NAME
+from tests.simulation.clock import VirtualLoop
+from tests.simulation.operator import KEY, SimOperator
+from tests.simulation.ports import Pen, SimCapacities, SimClock, SimCluster
+from tests.simulation.repertoire import SCENARIOS
+from tests.simulation.scenarios import begin, run_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from modelrollout.core.model_config import ModelTarget
-    from modelrollout.core.readings import CapacityQuestion
-    from modelrollout.core.snapshot import Capacity, ServerReport
+    from modelrollout.core.snapshot import ServerReport
     from modelrollout.core.values import JSON
-
-KEY = Key("default", NAME)
-
-
-@dataclass
-class FakeCluster:
-    """Ports View, Cluster, Events and Capacities over a simulated world; `log` has every write in order."""
-
-    world: World
-    log: list[str] = field(default_factory=list)
-    refuse: str = ""
-
-    def rollout(self, _key: Key) -> JSON | None:
-        """The object."""
-        return self.world.rollout()
-
-    def children(self, _key: Key) -> Iterable[JSON]:
-        """Its children."""
-        return self.world.seen()
-
-    async def apply(self, _key: Key, manifest: JSON, _create: bool) -> None:
-        """Note it and do it."""
-        if manifest["kind"] == self.refuse:
-            raise Refused("exceeded quota")
-        weight = f" {canary_weight(NAME, manifest)}" if manifest["kind"] == "HTTPRoute" else ""
-        self.log.append(f"apply {manifest['kind']}{weight}")
-        self.world.apply(manifest)
-
-    async def delete(self, _key: Key, kind: str, name: str, _uid: str) -> None:
-        """Note it and do it."""
-        self.log.append(f"delete {kind}")
-        self.world.delete(kind, name)
-
-    async def annotate_pod(self, _key: Key, _pod: str, _annotation: str, _value: str) -> None:
-        """Note it."""
-        self.log.append("annotate")
-
-    async def write_status(self, _key: Key, _seen: JSON, status: Mapping[str, Any]) -> None:
-        """Note it and do it."""
-        self.log.append(f"status {status.get('rollout', {}).get('stage')}")
-        self.world.write_status(dict(status))
-
-    async def read(self, _question: CapacityQuestion) -> Capacity:
-        """Room."""
-        return self.world.capacity()
-
-    def emit(self, _rollout: JSON, reason: str, _message: str, warning: bool) -> None:
-        """Note it."""
-        self.log.append(f"{'warning' if warning else 'event'} {reason}")
+    from modelrollout.ports import Key
+    from tests.simulation.world import World
 
 
 class HangingServers:
@@ -88,99 +49,263 @@ class HangingServers:
         await asyncio.Event().wait()
 
 
+@dataclass
+class Journal:
+    """What was written and told, in order; `fails` is a write that the API server does not answer."""
+
+    lines: list[str] = field(default_factory=list)
+    fails: str = ""
+
+    def note(self, what: str, after: bool) -> None:
+        """As the pen tells it."""
+        if not after and self.fails and what.startswith(self.fails):
+            raise ClusterUnavailable("away")
+        if after:
+            self.lines.append(what)
+
+    def emit(self, _rollout: JSON, reason: str, _message: str, warning: bool) -> None:
+        """An event, as ports.Events."""
+        self.lines.append(f"{'warning' if warning else 'event'} {reason}")
+
+
+class OlderDefinition(SimCluster):
+    """A cluster whose schema does not know a field of status: it is dropped."""
+
+    async def write_status(self, key: Key, seen: JSON, status: Mapping[str, Any]) -> None:
+        """As the API server would."""
+        await super().write_status(key, seen, {name: value for name, value in status.items() if name != "progress"})
+
+
+class Shell:
+    """One process that runs a pass when a test says so."""
+
+    def __init__(self, world: World, made: type[SimCluster]) -> None:
+        self.world, self.journal, self.cache = world, Journal(), ObjectCache()
+        for (kind, _), obj in world.api.objects.items():
+            self.cache.put(resource_of(kind), obj)
+        cluster = made(world, self.cache, Pen(self.journal.note))
+        sources = Sources(HangingServers(), world, SimCapacities(world), SimClock())
+        self._reconciler = Reconciler(self.cache, cluster, sources, self.journal, lambda _key: None)
+
+    async def passes(self, count: int = 1, seconds: float = 0.0) -> list[str]:
+        """Run passes, with so much time between them; what they wrote and told."""
+        before = len(self.journal.lines)
+        for _ in range(count):
+            await self._reconciler.reconcile(KEY)
+            await asyncio.sleep(seconds)
+        return self.journal.lines[before:]
+
+    def stop(self) -> None:
+        """End the probes."""
+        self._reconciler.forget(KEY)
+
+    def change(self, **spec: Any) -> None:
+        """Somebody writes fields of spec that the schema of another version let through."""
+        found = self.world.api.rollout
+        self._put({**found, "spec": {**found["spec"], **spec}})
+
+    def set_status(self, **status: Any) -> None:
+        """Another operator wrote status."""
+        found = self.world.api.rollout
+        self._put({**found, "status": {**found["status"], **status}})
+
+    def _put(self, obj: JSON) -> None:
+        self.cache.put(resource_of("ModelRollout"), self.world.api.store("ModelRollout", obj, self.world.seconds))
+
+    def change_route(self, weight: int) -> None:
+        """Somebody else gives the canary another weight."""
+        found = self.world.api.objects["HTTPRoute", NAME]
+        shares = {f"{NAME}-stable": 100 - weight, f"{NAME}-canary": weight}
+        rules = [
+            {**rule, "backendRefs": [{**backend, "weight": shares[backend["name"]]} for backend in rule["backendRefs"]]}
+            for rule in found["spec"]["rules"]
+        ]
+        changed = {**found, "spec": {**found["spec"], "rules": rules}}
+        self.cache.put(HTTP_ROUTES, self.world.api.store("HTTPRoute", changed, self.world.seconds))
+
+
 @pytest.fixture
-def operator() -> Iterator[SimOperator]:
-    """A simulated operator whose world serves version 101."""
-    loop = asyncio.new_event_loop()
-    made = SimOperator(World(SPEC), loop)
-    run_until(made, settled)
-    yield made
-    loop.run_until_complete(_end_tasks())
+def healthy() -> World:
+    """Version 101 serves."""
+    with begin(SCENARIOS["good"]) as run:
+        run.operator.step(4)
+    return run.world
+
+
+@pytest.fixture
+def climbing(healthy: World) -> World:
+    """Version 102 has half of the traffic."""
+    healthy.change("strategy", steps=[{"weight": 50, "duration": "60s"}])
+    healthy.edit(102)
+    with SimOperator(healthy) as operator:
+        run_until(operator, lambda world: bool(world.status.get("rollout", {}).get("stepStarted")))
+    return healthy
+
+
+def play(
+    world: World, scene: Callable[[Shell], Coroutine[Any, Any, None]], cluster: type[SimCluster] = SimCluster
+) -> None:
+    """Run a scene over a process that has just started, in virtual time that goes on from the world's."""
+    loop = VirtualLoop(world.seconds)
+
+    async def run() -> None:
+        shell = Shell(world, cluster)
+        try:
+            await scene(shell)
+        finally:
+            shell.stop()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+    loop.run_until_complete(run())
     loop.close()
 
 
-async def _end_tasks() -> None:
-    """Let cancelled probes come to their end."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def test_abort_waits_for_no_server_and_writes_weight_0_first(climbing: World) -> None:
+    """With every model server hanging, a request to abort is weight 0, then the status, then the rest."""
+    rollout = climbing.status["rollout"]
+    climbing.request(f"abort:{climbing.status['canary']['revision']}.{rollout['attempt']}:1")
+
+    async def scene(shell: Shell) -> None:
+        lines = await shell.passes()
+        assert lines[:2] == ["HTTPRoute recsys", "status RollingBack"]
+        assert "warning AbortRequested" in lines
+        assert climbing.weight == 0
+
+    play(climbing, scene)
 
 
-def reconciler(cluster: FakeCluster) -> Reconciler:
-    """The real shell over the fake cluster and servers that hang."""
-    sources = Sources(HangingServers(), cluster.world, cluster, cluster.world)
-    return Reconciler(cluster, cluster, sources, cluster, lambda _key: None)
-
-
-async def run_passes(shell: Reconciler, cluster: FakeCluster, until: str) -> None:
-    """Passes, with time going on between them, until something was written."""
-    for _ in range(100):
-        cluster.world.advance(1)
-        await shell.reconcile(KEY)
-        if any(until in line for line in cluster.log):
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(cluster.log)
-
-
-def test_abort_waits_for_no_server_and_writes_weight_0_first(operator: SimOperator) -> None:
-    """With every model server hanging, proof of failure writes weight 0, then the status, then the rest."""
-    operator.world.edit(102)
-    run_until(operator, in_stage("Progressing"))
-    run_until(operator, lambda op: op.world.weight() == 50)
-    analysis = {**SPEC["analysis"], "interval": "10ms"}
-    operator.world.spec = {**operator.world.spec, "analysis": analysis}
-    operator.world.bad = {102}
-    cluster = FakeCluster(operator.world)
-    shell = reconciler(cluster)
-    operator.loop.run_until_complete(run_passes(shell, cluster, "RollingBack"))
-    announced = cluster.log.index("status RollingBack")
-    assert cluster.log[announced - 1] == "apply HTTPRoute 0"
-    assert "warning AnalysisFailed" in cluster.log[announced:]
-    shell.forget(KEY)
-
-
-def test_settled_object_is_not_written(operator: SimOperator) -> None:
+def test_settled_object_is_not_written(healthy: World) -> None:
     """A new process that finds everything as it should be writes nothing, however often it looks."""
-    cluster = FakeCluster(operator.world)
-    shell = reconciler(cluster)
 
-    async def look() -> None:
-        for _ in range(5):
-            await shell.reconcile(KEY)
+    async def scene(shell: Shell) -> None:
+        assert await shell.passes(5) == []
 
-    operator.loop.run_until_complete(look())
-    assert cluster.log == []
-    shell.forget(KEY)
+    play(healthy, scene)
 
 
-def test_refused_write_is_told_once_and_stops_nothing_else(operator: SimOperator) -> None:
+def test_failed_write_does_not_stop_those_after_it(healthy: World) -> None:
+    """A Service that cannot be written does not keep the canary from being made; the pass is tried again."""
+    healthy.edit(102)
+
+    async def scene(shell: Shell) -> None:
+        await shell.passes(1)
+        await asyncio.sleep(5)
+        service = shell.world.api.objects["Service", "recsys-canary"]
+        shell.world.delete("Service", "recsys-canary", service["metadata"]["uid"])
+        shell.cache.drop(resource_of("Service"), service)
+        shell.journal.fails = "Service"
+        with pytest.raises(ClusterUnavailable):
+            await shell.passes(1)
+        assert "Deployment recsys-canary" in shell.journal.lines
+
+    play(healthy, scene)
+
+
+def test_refused_write_is_told_once_and_stops_nothing_else(healthy: World) -> None:
     """A quota that refuses the canary's Deployment becomes Stalled and one event; other objects are still written."""
-    operator.world.edit(102)
-    cluster = FakeCluster(operator.world, refuse="Deployment")
-    shell = reconciler(cluster)
+    healthy.edit(102)
+    healthy.api.refuses = {"Deployment"}
 
-    async def look() -> None:
-        for _ in range(5):
-            await shell.reconcile(KEY)
+    async def scene(shell: Shell) -> None:
+        lines = await shell.passes(5, seconds=1)
+        stalled = [c["reason"] for c in healthy.status["conditions"] if c["type"] == "Stalled"]
+        assert stalled == ["WriteRefused"]
+        assert lines.count("warning WriteRefused") == 1
+        assert "ConfigMap recsys-canary" in lines
 
-    operator.loop.run_until_complete(look())
-    stalled = [c for c in operator.world.status["conditions"] if c["type"] == "Stalled"]
-    assert [(c["reason"], "exceeded quota" in c["message"]) for c in stalled] == [("WriteRefused", True)]
-    assert cluster.log.count("warning WriteRefused") == 1
-    assert "apply ConfigMap" in cluster.log
-    shell.forget(KEY)
+    play(healthy, scene)
 
 
-def test_spec_that_cannot_be_read_is_told_and_changes_nothing(operator: SimOperator) -> None:
+def test_spec_that_cannot_be_read_is_told_and_changes_nothing(healthy: World) -> None:
     """Bad input that got past the schema stalls its own object and leaves the state of the rollout alone."""
-    before = operator.world.status["stable"]
-    operator.world.spec = {**operator.world.spec, "strategy": {}}
-    cluster = FakeCluster(operator.world)
-    shell = reconciler(cluster)
-    operator.loop.run_until_complete(shell.reconcile(KEY))
-    assert cluster.log == ["status None", "warning InvalidSpec"]
-    assert operator.world.status["stable"] == before
-    operator.loop.run_until_complete(shell.reconcile(KEY))
-    assert len(cluster.log) == 2
+    stable = healthy.status["stable"]
+
+    async def scene(shell: Shell) -> None:
+        shell.change(strategy={})
+        assert await shell.passes(3) == ["status Degraded", "warning InvalidSpec"]
+        assert healthy.status["stable"] == stable
+
+    play(healthy, scene)
+
+
+def test_rollout_goes_on_with_the_last_spec_that_could_be_read(climbing: World) -> None:
+    """Who breaks spec under way is told so; the canary is judged and taken back as before."""
+
+    async def scene(shell: Shell) -> None:
+        await shell.passes()
+        shell.change(strategy={})
+        await shell.passes()
+        assert climbing.status["rollout"]["stage"] == "Progressing"
+        assert [c["reason"] for c in climbing.status["conditions"] if c["type"] == "Stalled"] == ["InvalidSpec"]
+
+    play(climbing, scene)
+
+
+def test_status_of_a_newer_operator_is_not_written(climbing: World) -> None:
+    """What this operator does not understand it leaves alone."""
+
+    async def scene(shell: Shell) -> None:
+        shell.set_status(schemaVersion=2)
+        assert await shell.passes(3) == []
+        assert climbing.weight == 50
+
+    play(climbing, scene)
+
+
+def test_abort_of_a_newer_operator_is_carried_out(climbing: World) -> None:
+    """An abort on record, in status or on the route, is weight 0, whoever decided it."""
+
+    async def scene(shell: Shell) -> None:
+        shell.set_status(schemaVersion=2, rollout={"stage": "RollingBack", "of": "a shape to come"})
+        assert await shell.passes(3) == ["HTTPRoute recsys"]
+        assert climbing.weight == 0
+
+    play(climbing, scene)
+
+
+def test_child_that_somebody_keeps_changing_is_left_after_a_while(healthy: World) -> None:
+    """Repaired at once and said once; then a truce, and Stalled says what is fought over."""
+
+    async def scene(shell: Shell) -> None:
+        await shell.passes()
+        shell.change_route(30)
+        await shell.passes()
+        lines = []
+        for _ in range(MOST + 3):
+            shell.change_route(30)
+            lines += await shell.passes(2)
+        assert lines.count("HTTPRoute recsys") <= MOST
+        assert lines.count("warning Repaired") == 1
+        assert [c["reason"] for c in healthy.status["conditions"] if c["type"] == "Stalled"] == ["RouteContested"]
+
+    play(healthy, scene)
+
+
+def test_definition_that_drops_fields_does_not_make_a_loop(healthy: World) -> None:
+    """With an older definition in the cluster the same status is written once, not in every pass."""
+    healthy.edit(102)
+
+    async def scene(shell: Shell) -> None:
+        lines = await shell.passes(6)
+        assert [line for line in lines if line.startswith("status")] == ["status Preparing"]
+
+    play(healthy, scene, OlderDefinition)
+
+
+def test_marker_is_on_the_route_after_an_abort(climbing: World) -> None:
+    """The reason is written in the same call as weight 0: a kill right after it forgets nothing."""
+    rollout = climbing.status["rollout"]
+    climbing.request(f"abort:{climbing.status['canary']['revision']}.{rollout['attempt']}:1")
+
+    async def scene(shell: Shell) -> None:
+        shell.journal.fails = "status"
+        with pytest.raises(ClusterUnavailable):
+            await shell.passes()
+        route = climbing.api.objects["HTTPRoute", NAME]
+        assert canary_weight(NAME, route) == 0
+        assert "AbortRequested" in route["metadata"]["annotations"][ANNOTATION_ABORT]
+
+    play(climbing, scene)

@@ -12,8 +12,8 @@ from modelrollout.core.values import JSON
 class Apply:
     """Server-side apply of one manifest of ours. `create` when no such object was seen: never adopt a stranger's.
 
-    `urgent` lowers the weight: it is written however often somebody else undoes it. With `seen`, a resourceVersion, it
-    is written only to the object as it was then: a raise that is slow on its way must not undo an abort.
+    `urgent` takes a version back: it is written however often somebody else undoes it. With `seen`, a resourceVersion,
+    it is written only to the object as it was then: a raise that is slow on its way must not undo an abort.
     """
 
     manifest: JSON

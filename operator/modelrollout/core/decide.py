@@ -101,9 +101,10 @@ def _lower_weight(s: Snapshot, status: Status, weight: int) -> Iterator[Action]:
     found = s.child("HTTPRoute", s.name)
     if s.conflict and found is not None:
         # What spec asks for is somebody else's: nothing but the weight may change.
-        yield Apply(reweighted(owner(s), found.raw, weight, mark), why, urgent=True)
+        yield Apply(reweighted(owner(s), found.raw, weight, mark), why, urgent=end is not None)
     else:
-        yield Apply(http_route(owner(s), s.spec.traffic, s.spec.model_name, weight, mark), why, urgent=True)
+        manifest = http_route(owner(s), s.spec.traffic, s.spec.model_name, weight, mark)
+        yield Apply(manifest, why, urgent=end is not None)
 
 
 def _requeue(s: Snapshot, status: Status, world: World) -> timedelta | None:
