@@ -16,7 +16,7 @@ from modelrollout.core.revisions import Revision
 from modelrollout.core.route import http_route, reweighted
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
 from modelrollout.core.status import Stage, Status
-from modelrollout.core.story import events, tell
+from modelrollout.core.story import SLOW_GATEWAY, events, tell
 from modelrollout.core.transitions import canary_deadline_start, next_status, proving_report
 from modelrollout.core.verdicts import next_deadline, step_length
 from modelrollout.core.world import World, drain_end, wanted_weight, wanted_world
@@ -120,6 +120,7 @@ def _due(s: Snapshot, status: Status, world: World) -> Iterator[datetime | None]
         return
     if s.route is not None:
         yield s.route.seen + PROPAGATION
+        yield s.route.seen + SLOW_GATEWAY if s.route.problem else None
     step = rollout.current_step
     if rollout.stage is Stage.PREPARING and (start := canary_deadline_start(s)):
         yield start + strategy.canary_ready_deadline

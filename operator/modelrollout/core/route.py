@@ -18,6 +18,7 @@ from modelrollout.core.spec import Traffic
 from modelrollout.core.values import JSON
 
 _VERBS = ("predict", "classify", "regress")
+_WANTED = ("Accepted", "ResolvedRefs")
 _GRPC_SERVICE = "/tensorflow.serving.PredictionService/"
 
 
@@ -129,7 +130,7 @@ def parents(traffic: Traffic, raw: JSON, namespace: str) -> tuple[RouteParent, .
     statuses = raw.get("status", {}).get("parents", ())
     generation = raw["metadata"].get("generation", 0)
     return tuple(
-        RouteParent(ref["name"], _parent_problem(found, generation), found is not None)
+        RouteParent(ref["name"], _parent_problem(found, generation), found is not None, _is_late(found, generation))
         for ref in traffic.parent_refs
         for found in [_status_of(ref, statuses, namespace)]
     )
@@ -142,11 +143,16 @@ def _status_of(ref: JSON, statuses: Any, namespace: str) -> JSON | None:
     return next((status for status in statuses if identity(status["parentRef"]) == identity(ref)), None)
 
 
+def _is_late(status: JSON | None, generation: int) -> bool:
+    known = {condition["type"]: condition for condition in status.get("conditions", ())} if status else {}
+    return any(known.get(kind, {}).get("observedGeneration", 0) < generation for kind in _WANTED)
+
+
 def _parent_problem(status: JSON | None, generation: int) -> str:
     if status is None:
         return "has not answered; does the Gateway exist, and does its listener allow routes of this namespace?"
     conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
-    for wanted in ("Accepted", "ResolvedRefs"):
+    for wanted in _WANTED:
         condition = conditions.get(wanted)
         if condition is None or condition.get("observedGeneration", 0) < generation:
             return f"{wanted} is not known yet for this generation"

@@ -159,12 +159,14 @@ class Child:
 class RouteParent:
     """What one gateway says of the route. `problem` is empty when it accepted exactly this generation.
 
-    One that has never `answered` has no traffic of the route.
+    One that has never `answered` has no traffic of the route. `late` says that it has just not answered yet for this
+    generation.
     """
 
     name: str
     problem: str = ""
     answered: bool = True
+    late: bool = False
 
 
 PROPAGATION = timedelta(seconds=1)
@@ -188,6 +190,11 @@ class Route:
     def problem(self) -> str:
         """Why the weights are not live, empty when every parent accepted them."""
         return "; ".join(f"{parent.name}: {parent.problem}" for parent in self.parents if parent.problem)
+
+    @property
+    def objection(self) -> bool:
+        """Whether a gateway will not follow it, however long one waits."""
+        return any(parent.problem and not parent.late for parent in self.parents)
 
     @property
     def behind(self) -> bool:

@@ -4,7 +4,7 @@ Nothing here changes with time alone, so an object where nothing happens is neve
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from modelrollout.core.actions import Emit
 from modelrollout.core.analysis import Verdict
@@ -27,6 +27,9 @@ _WORST_FIRST = (
     Verdict.LOW_TRAFFIC,
     Verdict.PASS,
 )
+
+SLOW_GATEWAY = timedelta(seconds=10)
+"""A gateway that has not taken in a weight for so long is worth telling."""
 
 
 def tell(s: Snapshot, status: Status, weight: int, stalled: tuple[str, str] | None) -> Status:
@@ -151,10 +154,17 @@ def _progressing_message(s: Snapshot, rollout: Rollout) -> str:
     if rollout.step_started is None:
         if len(answering(s, Track.CANARY, rollout.target.version)) < canary_replicas(s, rollout):
             return f"waiting for the canary pods of step {rollout.step}"
-        problem = s.route.problem if s.route else "the route does not exist"
-        return f"setting weight {step.weight} %" + (f"; not live: {problem}" if problem else "")
+        return f"setting weight {step.weight} %{_not_live(s)}"
     why = _hold(s, rollout)
     return f"version {rollout.target.version} at {step.weight} %" + (f"; holding: {why}" if why else ", being judged")
+
+
+def _not_live(s: Snapshot) -> str:
+    """Why the weight is not live; silent about the moment that every gateway takes, which is not worth a write."""
+    if s.route is None:
+        return "; not live: the route does not exist"
+    slow = s.now - s.route.seen >= SLOW_GATEWAY or s.route.objection
+    return f"; not live: {s.route.problem}" if s.route.problem and slow else ""
 
 
 def _progress(s: Snapshot, status: Status) -> str:

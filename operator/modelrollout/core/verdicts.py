@@ -35,8 +35,11 @@ def judged(s: Snapshot) -> tuple[Judged, ...]:
     if analysed is None or s.spec.analysis is None:
         return s.status.analysis
     kinds = {metric.name: (str(metric.kind), metric.test) for metric in s.spec.analysis.metrics}
-    split = ("Split", "Limits")
-    return tuple(_judged(s, name, *kinds.get(name, split), state) for name, state in sorted(analysed.metrics.items()))
+    kinds[SPLIT] = ("Split", "Limits")
+    # What is not measured for the moment, as the split while a weight is being set, keeps its last verdict.
+    said = {item.name: item for item in s.status.analysis if item.name in kinds}
+    said |= {name: _judged(s, name, *kinds[name], state) for name, state in analysed.metrics.items() if name in kinds}
+    return tuple(said[name] for name in sorted(said))
 
 
 def _judged(s: Snapshot, name: str, kind: str, test: str, state: MetricState) -> Judged:
