@@ -71,8 +71,7 @@ def test_older_object_keeps_its_match(scene: Callable[[str], Scene], slug: str, 
     assert not failures(traffic.answers())
     assert versions_since(traffic, 0) == {STABLE, NEXT}
     older.kube.delete("ModelRollout", older.name)
-    newer.wait("its turn", lambda s: healthy(s) and not _conflict(s), 120)
-    assert newer.kube.get("HTTPRoute", newer.name) is not None
+    newer.wait("its route", lambda s: not _conflict(s) and newer.kube.get("HTTPRoute", newer.name), 120)
     assert history(settled(newer)) == [(LATER, "Promoted")]
 
 
