@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +63,7 @@ class Benchmark:
 
     def main(self, arguments: Sequence[str]) -> int:
         """Measure, keep and publish; 1 when a run did not show what it is about."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is ended then
         chosen = self._parser().parse_args(arguments)
         results, failed = figures.load(self.name), 0
         wanted = [] if chosen.table else chosen.variant or list(self.variants)

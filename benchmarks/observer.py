@@ -1,6 +1,6 @@
 """`python -m benchmarks.observer`: runs in the box during a benchmark and notes what happens, and when.
 
-It watches every HTTPRoute, ModelRollout and Deployment, and stands between the operator and Prometheus, so that the
+It watches every HTTPRoute and ModelRollout, and stands between the operator and Prometheus, so that the
 time of a query's answer is taken on the wire. One line of JSON per event (see Event in benchmarks/timeline.py).
 Started by benchmarks/lab.py.
 """
@@ -31,7 +31,6 @@ _GONE_AFTER = 3
 """Bad answers in a query's result: with this many, `limits` of the benchmark are broken for certain."""
 _ROUTES = "/apis/gateway.networking.k8s.io/v1/httproutes"
 _ROLLOUTS = "/apis/modelrollout.io/v1alpha1/modelrollouts"
-_DEPLOYMENTS = "/apis/apps/v1/deployments"
 
 
 @dataclass
@@ -74,10 +73,6 @@ def _see_rollout(notes: Notes, item: JsonObject) -> None:
         "live": rollout.get("weightLive"),
     }
     notes.changed("status", item["metadata"]["name"], **facts)
-
-
-def _see_deployment(notes: Notes, item: JsonObject) -> None:
-    notes.changed("deployment", item["metadata"]["name"], uid=item["metadata"]["uid"])
 
 
 @dataclass
@@ -129,7 +124,6 @@ async def _observe(options: argparse.Namespace, notes: Notes) -> None:
         tasks = [
             asyncio.create_task(_follow(api, _ROUTES, lambda item: _see_route(notes, item))),
             asyncio.create_task(_follow(api, _ROLLOUTS, lambda item: _see_rollout(notes, item))),
-            asyncio.create_task(_follow(api, _DEPLOYMENTS, lambda item: _see_deployment(notes, item))),
         ]
         notes.write("ready", "observer")
         await stopped.wait()
