@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 from aiohttp import web
 
 from benchmarks.stub_server import StubServer, listen, pages
-from playground.node_agent.api import Api, ApiError, Listed, access
+from playground.node_agent.api import MERGE, Api, ApiError, Listed, access
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -130,6 +130,8 @@ async def _make_node(api: Api) -> None:
             raise
     status = {"capacity": _ROOM, "allocatable": _ROOM, "conditions": [ready]}
     await api.patch(f"/api/v1/nodes/{_NODE}/status", {"status": status})
+    # A new node is tainted as not ready, and no controller of the playground takes that off.
+    await api.patch(f"/api/v1/nodes/{_NODE}", {"spec": {"taints": []}}, MERGE)
 
 
 async def _play(options: argparse.Namespace, notes: IO[str]) -> None:
