@@ -101,10 +101,12 @@ def gathered(found: Lab, count: int) -> Iterator[Crowd]:
     try:
         with found.process(*words):
             found.wait_for("stand-in pods", crowd.ready.exists)
-            yield crowd
-            for name in names:
-                kube.delete("ModelRollout", name)
-            found.wait_for("the end of all pods", lambda: not _pods(kube), crowd.patience)
+            try:
+                yield crowd
+            finally:
+                for name in names:
+                    kube.delete("ModelRollout", name)
+                found.wait_for("the end of all pods", lambda: not _pods(kube), crowd.patience)
     finally:
         control.ask(found.state, "start", name=NODE_AGENT)
 
