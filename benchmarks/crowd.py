@@ -20,7 +20,7 @@ from playground.components import NODE_AGENT
 from playground.scene import Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from benchmarks.figures import Run
@@ -39,7 +39,7 @@ class Crowd:
     """So many rollouts. `bad` is the file that makes all canaries go bad, `ready` the notes of the pods."""
 
     found: Lab
-    kube: Kube
+    template: Scene
     names: tuple[str, ...]
     bad: Path
     ready: Path
@@ -47,17 +47,17 @@ class Crowd:
     def apply(self, version: int) -> None:
         """Wish for a version everywhere."""
         for name in self.names:
-            self.kube.apply(_manifest(self.found, name, version))
+            self.template.kube.apply(_manifest(self.template, name, version))
 
     def scale(self, name: str, replicas: int) -> None:
         """Wish for so many pods of one of them."""
-        manifest = _manifest(self.found, name, STABLE)
+        manifest = _manifest(self.template, name, STABLE)
         manifest["spec"]["serving"]["replicas"] = replicas
-        self.kube.apply(manifest)
+        self.template.kube.apply(manifest)
 
     def statuses(self) -> list[dict[str, Any]]:
         """The status of every rollout."""
-        items = self.kube.list("ModelRollout")
+        items = self.template.kube.list("ModelRollout")
         return [item.get("status", {}) for item in items if item["metadata"]["name"].startswith(PREFIX)]
 
     @property
@@ -67,32 +67,27 @@ class Crowd:
 
     def wait_healthy(self) -> None:
         """All serve the first version."""
-        self.found.wait_for("all healthy", lambda: self._all(lambda s: s.get("phase") == "Healthy"), self.patience)
+        self._wait("all healthy", lambda status: status.get("phase") == "Healthy")
 
     def wait_live(self, weight: int) -> None:
         """The weight is live everywhere."""
-        live = self._live
-        self.found.wait_for(
-            f"weight {weight} everywhere", lambda: self._all(lambda s: live(s) == weight), self.patience
-        )
+        self._wait(f"weight {weight} everywhere", lambda status: status.get("rollout", {}).get("weightLive") == weight)
 
-    def _all(self, condition: Any) -> bool:
-        time.sleep(0.5 + len(self.names) / 100)  # a list of hundreds is no light question
-        found = self.statuses()
-        return len(found) == len(self.names) and all(map(condition, found))
+    def _wait(self, what: str, condition: Callable[[dict[str, Any]], bool]) -> None:
+        def everywhere() -> bool:
+            time.sleep(0.5 + len(self.names) / 100)  # a list of hundreds is no light question
+            found = self.statuses()
+            return len(found) == len(self.names) and all(map(condition, found))
 
-    @staticmethod
-    def _live(status: dict[str, Any]) -> int | None:
-        weight: int | None = status.get("rollout", {}).get("weightLive")
-        return weight
+        self.found.wait_for(what, everywhere, self.patience)
 
 
 @contextmanager
 def gathered(found: Lab, count: int) -> Iterator[Crowd]:
     """Names for a crowd, and its pods played, for the block; then everything of it is gone."""
-    kube = found.kube
+    template = Scene(found.state, _TEMPLATE)
     names = tuple(f"{PREFIX}{number:03}" for number in range(count))
-    crowd = Crowd(found, kube, names, found.folder / "all-go-bad", found.folder / "ready.ndjson")
+    crowd = Crowd(found, template, names, found.folder / "all-go-bad", found.folder / "ready.ndjson")
     crowd.bad.unlink(missing_ok=True)
     control.ask(found.state, "stop", name=NODE_AGENT)
     words = (
@@ -105,10 +100,11 @@ def gathered(found: Lab, count: int) -> Iterator[Crowd]:
                 yield crowd
             finally:
                 for name in names:
-                    kube.delete("ModelRollout", name)
-                found.wait_for("the end of all pods", lambda: not _pods(kube), crowd.patience)
+                    template.kube.delete("ModelRollout", name)
+                found.wait_for("the end of all pods", lambda: not _pods(template.kube), crowd.patience)
     finally:
         control.ask(found.state, "start", name=NODE_AGENT)
+        template.kube.session.close()
 
 
 def _pods(kube: Kube) -> int:
@@ -117,8 +113,7 @@ def _pods(kube: Kube) -> int:
     return sum(1 for pod in pods if pod["metadata"]["name"].startswith(PREFIX))
 
 
-def _manifest(found: Lab, name: str, version: int) -> dict[str, Any]:
-    scene = Scene(found.state, _TEMPLATE)
+def _manifest(template: Scene, name: str, version: int) -> dict[str, Any]:
     metric = {
         "name": "error-rate", "kind": "ErrorRate", "test": "Limits", "window": "2s", "minRequests": _LIMITS.requests,
         "failures": 1, "limits": {"max": str(_LIMITS.share)},
@@ -130,7 +125,7 @@ def _manifest(found: Lab, name: str, version: int) -> dict[str, Any]:
         "steps": [{"weight": 50, "duration": "10m"}], "canaryReadyDeadline": "5m", "drainDuration": "1s",
         "bake": {"duration": "4s"},
     }  # fmt: skip
-    made = scene.manifest(version, strategy=strategy, analysis=analysis)
+    made = template.manifest(version, strategy=strategy, analysis=analysis)
     made["spec"]["serving"]["replicas"] = 1
     renamed: dict[str, Any] = json.loads(json.dumps(made).replace(_TEMPLATE, name))
     return renamed
