@@ -70,7 +70,9 @@ class Probe:
         before = self.servers.get(uid, Server())
         # The words of the last call stay until this one is answered, so that they do not come and go in status.
         words = before.reload.error if before.reload else ""
-        call = ReloadCall(action.target, self.sources.clock.now(), error=words)
+        again = before.reload is not None and before.reload.target == action.target
+        over = before.reload.over if before.reload and again else None
+        call = ReloadCall(action.target, self.sources.clock.now(), error=words, over=over)
         self.servers[uid] = replace(before, reload=call)
         task = asyncio.create_task(self._send(uid, action, call))
         self._calls.add(task)
@@ -106,7 +108,8 @@ class Probe:
             error = str(problem)
         except ServerUnavailable as problem:
             error, unanswered = str(problem), True
-        ended = replace(call, ended=self.sources.clock.now(), error=error, unanswered=unanswered)
+        now = self.sources.clock.now()
+        ended = replace(call, ended=now, error=error, unanswered=unanswered, over=call.over or now)
         self.servers[uid] = replace(self.servers.get(uid, Server()), reload=ended)
         log.info("reload answered", rollout=self.key, pod=action.pod, versions=action.target.versions, error=error)
         self.wake(self.key)

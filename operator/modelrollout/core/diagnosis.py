@@ -1,5 +1,9 @@
 """Why a model server did not come up, in the words of whoever knows best: server, container, kubelet, scheduler."""
 
+from collections.abc import Iterable
+from datetime import datetime
+
+from modelrollout.core.pods import SHOWS
 from modelrollout.core.snapshot import Pod
 
 _FATAL = "Failed to start server"
@@ -13,13 +17,12 @@ def server_words(pods: tuple[Pod, ...], version: int, wanted: str) -> str:
     for pod in pods:
         if pod.report is not None and pod.report.failure(version):
             return f"{pod.name}: {pod.report.failure(version)}"
-    said = (words for find in (_container_words, call_words) for pod in pods if (words := find(pod)))
+    said = (words for find in (_container_words, _call_words) for pod in pods if (words := find(pod)))
     if words := next(said, ""):
         return words
-    late = next((pod for pod in pods if pod.ready), None)
+    late = next((pod for pod in pods if pod.ready and pod.report), None)
     if late is not None:
-        has = sorted(late.report.active) if late.report else "nothing known"
-        return f"{late.name} was told what to load and has {has}"
+        return _told_words(late)
     return f"the model server never opened its ports: it waits for {wanted}"
 
 
@@ -31,7 +34,23 @@ def _container_words(pod: Pod) -> str:
     return f"{pod.name} cannot be scheduled: {pod.unschedulable}" if pod.unschedulable else ""
 
 
-def call_words(pod: Pod) -> str:
+def stuck_words(pods: Iterable[Pod], now: datetime) -> str:
+    """Why model servers do not come to what they were told, empty while they may still be on their way."""
+    return "; ".join(filter(None, (_call_words(pod) or _late_words(pod, now) for pod in pods)))
+
+
+def _late_words(pod: Pod, now: datetime) -> str:
+    call, report = pod.server.reload, pod.report
+    if call is None or call.over is None or report is None or now - call.over < SHOWS:
+        return ""
+    return "" if report.active == set(call.target.versions) else _told_words(pod)
+
+
+def _told_words(pod: Pod) -> str:
+    return f"{pod.name} was told what to load and has {sorted(pod.report.active) if pod.report else []}"
+
+
+def _call_words(pod: Pod) -> str:
     """What went wrong when the pod's model server was asked or told something last, empty for nothing."""
     if pod.ready and pod.server.error:
         return f"{pod.name} is ready but does not answer over gRPC: {pod.server.error}"

@@ -113,6 +113,17 @@ def changing(s: Snapshot, rollout: Rollout) -> list[Pod]:
     return [pod for pod in s.track(Track.STABLE) if touched(rollout, pod) and not verified(s, rollout, pod)]
 
 
+def held_up(s: Snapshot, rollout: Rollout) -> list[Pod]:
+    """Stable pods that are not through their promotion though they were told, or that do not answer."""
+    version = rollout.target.version
+    return [
+        pod
+        for pod in s.track(Track.STABLE)
+        if not verified(s, rollout, pod)
+        and (pod.report is None or (pod.server.reload is not None and pod.server.reload.asks_for(version)))
+    ]
+
+
 def load_failure(s: Snapshot, rollout: Rollout, pod: Pod) -> str:
     """Why a stable pod cannot load the new version, empty while that is not proven.
 

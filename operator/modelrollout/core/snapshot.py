@@ -73,7 +73,8 @@ class ServerReport:
 class ReloadCall:
     """The last reload call to a server. `ended` is None while it is in flight; `error` is empty after an OK.
 
-    `unanswered` says that it ended without a word of the server, which may be busy with it still.
+    `unanswered` says that it ended without a word of the server, which may be busy with it still. `over` is when the
+    first of calls in a row for this target had ended.
     """
 
     target: ModelTarget
@@ -81,6 +82,7 @@ class ReloadCall:
     ended: datetime | None = None
     error: str = ""
     unanswered: bool = False
+    over: datetime | None = None
 
     def asks_for(self, version: int) -> bool:
         """Whether it wanted this version loaded."""

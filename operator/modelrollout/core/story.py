@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from modelrollout.core.actions import Emit
 from modelrollout.core.analysis import Verdict
-from modelrollout.core.diagnosis import call_words
+from modelrollout.core.diagnosis import stuck_words
 from modelrollout.core.names import Track
-from modelrollout.core.pods import answering, canary_replicas, changing, keeps_standby, not_returned, verified
-from modelrollout.core.snapshot import Pod, Snapshot
+from modelrollout.core.pods import answering, canary_replicas, changing, held_up, keeps_standby, not_returned, verified
+from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import Condition, Outcome, Rollout, Stage, Status, Story
 from modelrollout.core.verdicts import current, head, holding
@@ -93,7 +93,7 @@ def _message(s: Snapshot, status: Status) -> str:
         case Stage.PROGRESSING:
             return _progressing_message(s, rollout)
         case Stage.PROMOTING:
-            why = _hold(s, rollout) or _stuck(changing(s, rollout))
+            why = _hold(s, rollout) or stuck_words(held_up(s, rollout), s.now)
             how = "rolling the stable pods to" if rollout.method is Method.ROLL else "loading into the stable pods"
             return f"{how} version {version}" + (f"; waiting: {why}" if why else "")
         case Stage.BAKING:
@@ -113,14 +113,9 @@ def _hold(s: Snapshot, rollout: Rollout) -> str:
 def _waited_for(s: Snapshot, status: Status) -> str:
     """Stable pods that a rollback is not over without."""
     pods = not_returned(s) if status.stable else []
-    words = _stuck(pods)
+    words = stuck_words(pods, s.now)
     why = f" ({words})" if words else ""
     return f"; waiting for stable pods {', '.join(pod.name for pod in pods)}{why}" if pods else ""
-
-
-def _stuck(pods: list[Pod]) -> str:
-    """What the model servers say that do not do what they were told."""
-    return "; ".join(filter(None, map(call_words, pods)))
 
 
 def _settled_message(status: Status) -> str:
