@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from playground.models.publish import make_version
 from tests.situations import (
     NEXT,
     STABLE,
@@ -145,7 +144,7 @@ def test_another_base_path(scene: Callable[[str], Scene]) -> None:
     """The same version number in another directory is another revision; its numbers are what users get at the end."""
     here = scene("base-path")
     start(here)
-    make_version(here.state.models / "base-path-new", STABLE)
+    scene("base-path-new").publish(STABLE)
     manifest = quick(here, STABLE)
     manifest["spec"]["model"]["basePath"] = "/models/base-path-new"
     with here.traffic() as traffic:

@@ -86,6 +86,28 @@ def test_fast_path_reaches_back_as_far_as_spec_says(scene: Callable[[str], Scene
     settled(here)
 
 
+def test_going_back_does_not_wait_for_prometheus(scene: Callable[[str], Scene]) -> None:
+    """Without Prometheus the version before is brought back as quickly; only the end of its bake waits for it."""
+    here = scene("undo-unseen")
+    start(here)
+    with here.traffic() as traffic:
+        wait_for_answers(traffic)
+        promote(here, NEXT)
+        manifest = quick(here, STABLE)
+        right = manifest["spec"]["analysis"]["prometheus"]
+        manifest["spec"]["analysis"]["prometheus"] = {"address": "http://10.0.0.1:9", "timeout": "1s"}
+        here.kube.apply(manifest)
+        here.wait("the bake", stage("Baking"))
+        back = traffic.answers()[-1].end
+        wait_for_answers(traffic, len(traffic.answers()) + 100)
+        manifest["spec"]["analysis"]["prometheus"] = right
+        here.kube.apply(manifest)
+        status = here.wait("the end", _attempts(3))
+    assert _last(status) == (STABLE, "Promoted", "Undone")
+    assert versions_since(traffic, back) == {STABLE}
+    assert not failures(traffic.answers())
+
+
 def test_version_that_was_left_by_an_undo_takes_its_steps_again(scene: Callable[[str], Scene]) -> None:
     """Somebody went back from 102, so 102 is no safe place: asked for again, it is tried from step 1."""
     here = scene("undo-undone")
