@@ -348,3 +348,12 @@ def test_restarted_operator_keeps_the_weight_until_it_has_asked_the_canary() -> 
     assert decide(replace(entering, route=route(0))).status.story.weight_set == 0
     asked = replace(unasked, server=replace(unasked.server, silent_since=NOW))
     assert decide(replace(entering, route=route(10), pods=(*STABLE, asked))).status.story.weight_set == 0
+
+
+def test_canary_that_falls_silent_while_promoting_loses_its_traffic() -> None:
+    """Stable pods take over at once: they are being promoted anyway."""
+    promoting = rollout(Stage.PROMOTING, step=2)
+    half = snapshot(promoting, pods=WITH_CANARY, route=route(50), analysed=analysed(promoting, Verdict.PASS))
+    assert decide(half).status.story.weight_set == 50
+    quiet = replace(half, pods=(*STABLE, canary_pod(), replace(quiet_server(canary_pod(), LONG), name="canary-b")))
+    assert decide(quiet).status.story.weight_set == 0

@@ -16,8 +16,6 @@ from modelrollout.core.status import Rollout
 
 SHOWS = timedelta(seconds=3)
 """A reload acts at the server's next disk poll and tick, about 1.2 s; what is seen later than this is its outcome."""
-
-
 LOST_AFTER = timedelta(seconds=5)
 """So long a canary pod that carried the weight may be unready or silent; one failed probe is not worth a setback."""
 

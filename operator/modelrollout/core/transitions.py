@@ -218,13 +218,13 @@ def _baking(s: Snapshot, rollout: Rollout) -> Status:
     if not over or not canary_gone or behind or holding(s, rollout):
         return weight_gone(s)
     version = rollout.target.version
-    end = End(Outcome.PROMOTED, "Promoted", f"version {version} passed its steps and its bake", verdicts(s))
+    end = End(Outcome.PROMOTED, "Promoted", f"version {version} passed its steps and its bake", _evidence(s))
     if not rollout.steps:
         end = End(Outcome.PROMOTED, UNDONE, f"went back to version {version}, which had been promoted before")
     return _ended(s, rollout, end, stable=replace(rollout.target, template=template(s, rollout)))
 
 
-def verdicts(s: Snapshot) -> str:
+def _evidence(s: Snapshot) -> str:
     """The last verdict of every metric with its evidence, for the history."""
     return "; ".join(f"{judged.verdict}: {judged.detail}" for judged in s.status.analysis)
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from modelrollout.core import names
 from modelrollout.core.model_config import ModelTarget, canary_target
 from modelrollout.core.names import Track, child
-from modelrollout.core.pods import answering, canary_replicas, ready, template
+from modelrollout.core.pods import answering, canary_replicas, carrying, ready, template
 from modelrollout.core.revisions import Revision
 from modelrollout.core.snapshot import PROPAGATION, Route, Snapshot
 from modelrollout.core.spec import Method, Strategy
@@ -88,7 +88,7 @@ def wanted_weight(s: Snapshot, rollout: Rollout) -> int:
     step = rollout.current_step
     if step is None or rollout.stage not in {Stage.PROGRESSING, Stage.PROMOTING}:
         return 0
-    if (rollout.lost_since and rollout.live_since is None) or not ready(s, Track.CANARY):
+    if (rollout.lost_since and rollout.live_since is None) or _nobody_answers(s, rollout):
         return 0
     if len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout):
         return step.weight
@@ -96,6 +96,12 @@ def wanted_weight(s: Snapshot, rollout: Rollout) -> int:
     unasked = any(pod.report is None and pod.server.silent_since is None for pod in ready(s, Track.CANARY))
     found = (s.route.weight or 0) if s.route and unasked else 0
     return min(max(rollout.live, found), step.weight)
+
+
+def _nobody_answers(s: Snapshot, rollout: Rollout) -> bool:
+    """Whether no canary pod may have traffic; while promoting, stable pods take it over as soon as one may not."""
+    needed = len(ready(s, Track.CANARY)) if rollout.stage is Stage.PROMOTING else 1
+    return len(carrying(s, rollout)) < max(1, needed)
 
 
 def _canary(s: Snapshot, rollout: Rollout, new: Revision | None) -> Side | None:
