@@ -6,8 +6,11 @@ One process at a time. Only kopf and the adapters are left out: `ports` stands i
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
+
+from structlog.testing import capture_logs
 
 from modelrollout.cache import ObjectCache
 from modelrollout.errors import OperatorError
@@ -99,8 +102,11 @@ class SimOperator:
     writes: list[str] = field(default_factory=list)
     process: Process | None = None
     loop: VirtualLoop | None = None
+    quiet: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
+        # Writing logs would take longer than everything else.
+        self.quiet.enter_context(capture_logs())
         self.loop = VirtualLoop(self.world.seconds)
         return self
 
@@ -110,6 +116,7 @@ class SimOperator:
             self.loop.run_until_complete(self.process.end())
             self.process = None
         self.loop.close()
+        self.quiet.close()
 
     def step(self, seconds: float = 1.0) -> None:
         """Let time pass. Raises BrokenRuleError, and whatever the operator itself stumbled over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -9,10 +10,7 @@ import pytest
 from tests.simulation.repertoire import SCENARIOS
 from tests.simulation.scenarios import begin, end_of, kill_points, rest
 
-QUICK = {"good", "bad", "bad while promoting", "superseded", "cancelled", "rolled and bad", "undone", "abort asked for"}
-"""Killed at every write in each run of the tests; the others only when everything is run."""
-SLOW = [pytest.param(name, marks=pytest.mark.long) for name in SCENARIOS if name not in QUICK]
-TWICE = ["bad", "undone", *(pytest.param(name, marks=pytest.mark.long) for name in ("cancelled", "rolled and bad"))]
+SOME = ("good", "bad", "superseded", "cancelled", "rolled and bad", "undone", "lower and bad", "abort asked for")
 
 
 def undisturbed(name: str) -> tuple[Any, ...]:
@@ -22,21 +20,33 @@ def undisturbed(name: str) -> tuple[Any, ...]:
         return end_of(run.world)
 
 
-@pytest.mark.parametrize("name", [*sorted(QUICK), *SLOW])
-def test_kill_at_any_write_changes_nothing(name: str) -> None:
-    """Killed before or after any write, the next process brings the same end; every safety rule holds on the way."""
+def kill(name: str, every: int) -> None:
+    """Kill at one write in so many, and look at the end."""
     wanted = undisturbed(name)
-    for where, fork in kill_points(begin(SCENARIOS[name])):
+    for where, fork in islice(kill_points(begin(SCENARIOS[name])), None, None, every):
         with fork as run:
             rest(run)
             assert end_of(run.world) == wanted, where
 
 
-@pytest.mark.parametrize("name", TWICE)
-def test_two_kills_in_a_row_change_nothing(name: str) -> None:
+@pytest.mark.parametrize("name", SOME)
+def test_kill_at_a_write_changes_nothing(name: str) -> None:
+    """Killed before or after a write, the next process brings the same end; every safety rule holds on the way."""
+    kill(name, every=5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_kill_at_any_write_changes_nothing(name: str) -> None:
+    """The same for every write of every kind of rollout."""
+    kill(name, every=1)
+
+
+@pytest.mark.parametrize(("name", "every"), [("bad", 7), *(pytest.param(n, 1, marks=pytest.mark.long) for n in SOME)])
+def test_two_kills_in_a_row_change_nothing(name: str, every: int) -> None:
     """A process that is killed at one of its first three writes after a kill leaves the same end."""
     wanted = undisturbed(name)
-    for where, first in kill_points(begin(SCENARIOS[name])):
+    for where, first in islice(kill_points(begin(SCENARIOS[name])), None, None, every):
         for again, fork in kill_points(first, at_most=3):
             with fork as run:
                 rest(run)

@@ -27,6 +27,9 @@ def operator() -> Iterator[SimOperator]:
         yield run.operator
 
 
+_MANY_WRITES = ("good", "bad while promoting", "rolled and bad", "undone")
+
+
 def failing(number: int, taken: bool, error: Exception) -> Meddle:
     """The write of this number fails, before or after the API server took it. Calls of model servers are left out."""
 
@@ -149,7 +152,7 @@ def test_canary_that_is_lost_again_and_again_is_rejected(operator: SimOperator) 
     for _ in range(3):
         run_until(operator, at("Progressing", 10))
         run_until(operator, lambda world: world.traffic.live == 10)
-        operator.step(2)
+        operator.step(1.5)
         for _ in world.pods.of(Track.CANARY):
             world.lose(Track.CANARY)
         run_until(operator, lambda world: world.weight == 0)
@@ -192,7 +195,7 @@ def test_late_watches_only_take_time(name: str) -> None:
 
 @pytest.mark.parametrize("error", [ClusterUnavailable("no answer"), Conflict("modified")], ids=["away", "conflict"])
 @pytest.mark.parametrize("taken", [False, True], ids=["lost on the way", "taken, answer lost"])
-@pytest.mark.parametrize("name", ["good", "bad while promoting"])
+@pytest.mark.parametrize("name", ["bad", *(pytest.param(name, marks=pytest.mark.long) for name in _MANY_WRITES)])
 def test_write_that_fails_is_made_up_for(name: str, taken: bool, error: Exception) -> None:
     """An error at every write in turn, whether it was taken or not, leaves the same end."""
     with begin(SCENARIOS[name]) as undisturbed:
