@@ -52,6 +52,7 @@ test-unit:  ## Unit and contract tests: seconds
 test-integration:  ## Playground and integration tests: real control plane, gateway and Prometheus
 	$(RUN) pytest tests/playground $(SELECTED)
 	$(RUN) pytest tests/integration -n $(SIDE_BY_SIDE) $(SELECTED)
+	$(RUN) pytest tests/interference -n $(SIDE_BY_SIDE) $(SELECTED)
 	$(RUN) pytest tests/disruption $(SELECTED)
 
 bench:  ## Measure aborts, promotions, ways back and the footprint; tables go to docs/benchmarks.md (45 minutes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -26,6 +27,12 @@ class Entry:
     target: str
     status: int
     did: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Of what the request is about, as the API server's paths have it: `pods`, `modelrollouts/status`."""
+        found = re.search(r"/namespaces/[^/]+/([a-z]+)(?:/[^/?]+)?(/status)?", self.target)
+        return found[1] + (found[2] or "") if found else self.target
 
     @property
     def request(self) -> Request:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -108,3 +109,9 @@ class Lane:
         """Writes of objects, events left out."""
         rule = Rule(method=WRITES, target=OBJECT_WRITES)
         return [entry for entry in self.journal() if entry.upstream == "api" and rule.matches(entry.request)]
+
+    def written(self, since: float) -> Counter[str]:
+        """How many writes of each kind came after a moment, events included; leases, which are no news, left out."""
+        rule = Rule(method=WRITES, target=r"^(?!.*/leases)")
+        entries = (entry for entry in self.journal() if entry.upstream == "api" and entry.time > since)
+        return Counter(entry.kind for entry in entries if rule.matches(entry.request))

@@ -248,10 +248,19 @@ def test_an_upstream_that_is_away_gives_no_answer(lane: Lane) -> None:
 
 def test_writes_are_told_from_the_rest(lane: Lane) -> None:
     """The journal has everything in order; as writes count changes of objects, and neither reads nor events."""
-    for method, path in (("GET", "/a"), ("PATCH", "/a"), ("POST", "/namespaces/d/events"), ("DELETE", "/a?x=1")):
+    asked = [
+        ("GET", "/api/v1/namespaces/d/pods/a"),
+        ("PATCH", "/apis/x/v1/namespaces/d/rollouts/a/status?force=true"),
+        ("POST", "/api/v1/namespaces/d/events"),
+        ("DELETE", "/api/v1/namespaces/d/pods/a"),
+        ("PATCH", "/apis/x/v1/namespaces/d/leases/a"),
+    ]
+    for method, path in asked:
         ask(lane, method, path)
-    assert [(entry.method, entry.target) for entry in lane.writes()] == [("PATCH", "/a"), ("DELETE", "/a?x=1")]
-    assert [entry.method for entry in lane.journal()] == ["GET", "PATCH", "POST", "DELETE"]
+    assert [(entry.method, entry.target) for entry in lane.journal()] == asked
+    assert [entry.kind for entry in lane.writes()] == ["rollouts/status", "pods", "leases"]
+    assert lane.written(since=0) == {"rollouts/status": 1, "events": 1, "pods": 1}
+    assert not lane.written(since=lane.journal()[-1].time)
 
 
 def test_rules_survive_their_file() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from playground.interference import Rule
-from tests.disruption.witness import Witness, now
 from tests.situations import (
     NEXT,
     STABLE,
@@ -23,12 +22,14 @@ from tests.situations import (
     start,
     wait_for_answers,
 )
+from tests.witness import Witness, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playground.interference import Interference, Lane
+    from playground.interference import Lane
     from playground.scene import Scene
+    from tests.interference.conftest import Staged
 
 STEPS = [20, 50]
 _ERRORS = {"name": "errors", "kind": "ErrorRate", "window": "5s", "minRequests": 10, "limits": {"max": "0.2"}}
@@ -38,7 +39,8 @@ _UP = {
     "query": 'min(up{namespace="${namespace}",pod=~"${pods}"})',
     "limits": {"min": "1"},
 }
-_ASKS_UP = r"query=min\(up"
+_QUERY = r"^/api/v1/query"
+_ASKS_UP = r"^/api/v1/query.*query=min\(up"
 _FAILING = {"versions": {str(NEXT): {"error_rate": 0.6, "error_code": "INTERNAL"}}}
 _LONGEST_STEP = 2.0
 
@@ -69,25 +71,25 @@ def verdict(name: str, wanted: str) -> Callable[[dict[str, Any]], bool]:
 @pytest.mark.parametrize(
     ("name", "silence", "metric", "shown"),
     [
-        pytest.param("prom-away", Rule(drop=True), _ERRORS, "Error", id="away"),
-        pytest.param("prom-slow", Rule(delay=20), _ERRORS, "Error", id="slow"),
-        pytest.param("prom-5xx", Rule(status=503, answer=_UNAVAILABLE), _ERRORS, "Error", id="5xx"),
-        pytest.param("prom-empty", Rule(answer=_vector()), _ERRORS, "NoData", id="empty"),
+        pytest.param("prom-away", Rule(target=_QUERY, drop=True), _ERRORS, "Error", id="away"),
+        pytest.param("prom-slow", Rule(target=_QUERY, delay=20), _ERRORS, "Error", id="slow"),
+        pytest.param("prom-5xx", Rule(target=_QUERY, status=503, answer=_UNAVAILABLE), _ERRORS, "Error", id="5xx"),
+        pytest.param("prom-empty", Rule(target=_QUERY, answer=_vector()), _ERRORS, "NoData", id="empty"),
         pytest.param("prom-nan", Rule(target=_ASKS_UP, answer=_vector("NaN")), _UP, "NoData", id="NaN"),
         pytest.param("prom-many", Rule(target=_ASKS_UP, answer=_vector("1", "1")), _UP, "Ambiguous", id="series"),
-        pytest.param("prom-stale", Rule(as_of=now()), _ERRORS, "NoData", id="stale"),
+        pytest.param("prom-stale", Rule(target=_QUERY, as_of=now()), _ERRORS, "NoData", id="stale"),
     ],
 )
 def test_silence_holds_a_good_version(
-    interference: Interference,
-    scene: Callable[[str], Scene],
+    staged: Callable[[str], Staged],
     name: str,
     silence: Rule,
     metric: dict[str, Any],
     shown: str,
 ) -> None:
     """Without a usable answer the weight stays where it is, visibly and without end; with answers it goes on."""
-    here, lane = scene(name), interference.lane(name)
+    stand = staged(name)
+    here, lane = stand.here, stand.lane
     start(here)
     lane.obey(silence)
     with Witness(here) as witness, here.traffic() as traffic:
@@ -104,13 +106,12 @@ def test_silence_holds_a_good_version(
     witness.assert_promoted(traffic.answers(), STEPS, since)
 
 
-def test_silence_beyond_its_deadline_takes_the_version_back(
-    interference: Interference, scene: Callable[[str], Scene]
-) -> None:
+def test_silence_beyond_its_deadline_takes_the_version_back(staged: Callable[[str], Staged]) -> None:
     """A declared deadline ends the patience; a Prometheus that is back afterwards changes nothing any more."""
-    here, lane = scene("prom-late"), interference.lane("prom-late")
+    stand = staged("prom-late")
+    here, lane = stand.here, stand.lane
     start(here)
-    lane.obey(Rule(drop=True))
+    lane.obey(Rule(target=_QUERY, drop=True))
     with Witness(here) as witness, here.traffic() as traffic:
         wait_for_answers(traffic)
         since = now()
@@ -126,14 +127,13 @@ def test_silence_beyond_its_deadline_takes_the_version_back(
     assert last_version(here) == STABLE
 
 
-def test_bad_version_is_caught_when_prometheus_is_back(
-    interference: Interference, scene: Callable[[str], Scene]
-) -> None:
+def test_bad_version_is_caught_when_prometheus_is_back(staged: Callable[[str], Staged]) -> None:
     """What a silent Prometheus could not tell is judged as soon as it answers, at the weight that was held."""
-    here, lane = scene("prom-back"), interference.lane("prom-back")
+    stand = staged("prom-back")
+    here, lane = stand.here, stand.lane
     start(here)
     here.misbehave(_FAILING)
-    lane.obey(Rule(drop=True))
+    lane.obey(Rule(target=_QUERY, drop=True))
     with Witness(here) as witness, here.traffic() as traffic:
         wait_for_answers(traffic)
         since = now()
@@ -150,16 +150,15 @@ def test_bad_version_is_caught_when_prometheus_is_back(
 @pytest.mark.parametrize(
     ("name", "trouble"),
     [
-        pytest.param("prom-lagging", Rule(delay=0.8), id="slow but in time"),
+        pytest.param("prom-lagging", Rule(target=_QUERY, delay=0.8), id="slow but in time"),
         pytest.param("prom-half", Rule(target=_ASKS_UP, answer=_vector("1", "1")), id="one metric ambiguous"),
-        pytest.param("prom-flaky", Rule(drop=True, skip=12, times=6), id="away for a moment"),
+        pytest.param("prom-flaky", Rule(target=_QUERY, drop=True, skip=12, times=6), id="away for a moment"),
     ],
 )
-def test_bad_version_is_caught_in_spite_of(
-    interference: Interference, scene: Callable[[str], Scene], name: str, trouble: Rule
-) -> None:
+def test_bad_version_is_caught_in_spite_of(staged: Callable[[str], Staged], name: str, trouble: Rule) -> None:
     """As long as one metric can prove a version bad, trouble with others, or now and then, does not save it."""
-    here, lane = scene(name), interference.lane(name)
+    stand = staged(name)
+    here, lane = stand.here, stand.lane
     start(here)
     here.misbehave(_FAILING)
     lane.obey(trouble)
@@ -175,11 +174,10 @@ def test_bad_version_is_caught_in_spite_of(
     witness.assert_taken_back(traffic.answers(), STEPS, NEXT, since)
 
 
-def test_counters_that_a_restart_resets_are_still_counted(
-    interference: Interference, scene: Callable[[str], Scene]
-) -> None:
+def test_counters_that_a_restart_resets_are_still_counted(staged: Callable[[str], Staged]) -> None:
     """Stable pods that restart within the window count from zero: what they answer since then is enough to compare."""
-    here, lane = scene("prom-reset"), interference.lane("prom-reset")
+    stand = staged("prom-reset")
+    here, lane = stand.here, stand.lane
     start(here)
     compared = {**_ERRORS, "limits": {"maxRatioToStable": "2", "maxIfStableZero": "0.2"}, "onLowTraffic": "Abort"}
     manifest = judged(here, lane, {**compared, "window": "60s"})

@@ -1,4 +1,4 @@
-"""The API server refuses, delays, forgets and goes away between an operator and its writes."""
+"""The API server refuses, answers late or not at all, and its watches break or lag: rollouts come to the same end."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from playground import control
 from playground.interference import WATCHES, Rule
-from tests.disruption.witness import Witness, now
 from tests.situations import NEXT, ended, live, outcome, quick, stage, start, wait_for_answers
+from tests.witness import Witness, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playground.scene import Scene
-    from tests.disruption.conftest import Staged
+    from tests.interference.conftest import Staged
 
 STEPS = [20, 50]
 STATUS = r"/modelrollouts/[^/]+/status"
@@ -143,58 +141,3 @@ def test_objects_may_be_seen_late(staged: Callable[[str], Staged], good: bool) -
         witness.assert_promoted(traffic.answers(), STEPS, since)
     else:
         witness.assert_taken_back(traffic.answers(), STEPS, NEXT, since)
-
-
-@pytest.mark.parametrize(
-    ("phase", "seconds"),
-    [
-        pytest.param("step 1", 10.0, id="step 1 for 10 s"),
-        pytest.param("Promoting", 10.0, id="Promoting for 10 s"),
-        pytest.param("Preparing", 60.0, id="Preparing for a minute", marks=pytest.mark.long),
-        pytest.param("step 1", 60.0, id="step 1 for a minute", marks=pytest.mark.long),
-        pytest.param("Promoting", 60.0, id="Promoting for a minute", marks=pytest.mark.long),
-        pytest.param("Baking", 60.0, id="Baking for a minute", marks=pytest.mark.long),
-    ],
-)
-def test_good_version_outlasts_an_api_server_that_is_away(
-    scene: Callable[[str], Scene], phase: str, seconds: float
-) -> None:
-    """While the API server is away users notice nothing; when it is back the rollout goes on where it was."""
-    here = scene(f"api-{phase.lower().replace(' ', '-')}-{seconds:.0f}")
-    start(here)
-    with Witness(here) as witness, here.traffic() as traffic:
-        wait_for_answers(traffic)
-        since = now()
-        here.kube.apply(here.manifest(NEXT))
-        here.wait(phase, live(20) if phase == "step 1" else stage(phase))
-        control.ask(here.state, "stop", name="kube-apiserver")
-        time.sleep(seconds)
-        control.ask(here.state, "start", name="kube-apiserver")
-        status = here.wait("the end", ended(NEXT), 200)
-    assert outcome(status, NEXT) == "Promoted", status
-    assert status["history"][0]["attempt"] == 2
-    witness.assert_promoted(traffic.answers(), STEPS, since)
-
-
-@pytest.mark.parametrize("seconds", [10.0, pytest.param(60.0, id="a minute", marks=pytest.mark.long)])
-def test_version_that_goes_bad_meanwhile_is_taken_back_when_the_api_server_is_back(
-    scene: Callable[[str], Scene], seconds: float
-) -> None:
-    """Without an API server nobody can lower a weight; the proof is not forgotten, and no further step is taken."""
-    here = scene(f"api-bad-{seconds:.0f}")
-    start(here)
-    with Witness(here) as witness, here.traffic() as traffic:
-        wait_for_answers(traffic)
-        since = now()
-        manifest = quick(here, NEXT)
-        manifest["spec"]["strategy"]["steps"][0]["duration"] = "6s"
-        here.kube.apply(manifest)
-        here.wait("the first step", live(20))
-        control.ask(here.state, "stop", name="kube-apiserver")
-        here.misbehave(FAILING)
-        time.sleep(seconds)
-        control.ask(here.state, "start", name="kube-apiserver")
-        status = here.wait("the end", ended(NEXT), 150)
-        wait_for_answers(traffic, len(traffic.answers()) + 50)
-    assert outcome(status, NEXT) == "RolledBack", status
-    witness.assert_taken_back(traffic.answers(), STEPS[:1], NEXT, since)

@@ -1,7 +1,7 @@
 """The operator dies at a write, before or after the API server takes it: the same end, nothing skipped or repeated.
 
-Several rollouts side by side, each in a namespace with an operator of its own, which is started again at once. What
-must hold is stated by a witness of the route and by users' answers, not by the operator.
+The operator is started again at once. What must hold is stated by a witness of the route and by users' answers, not by
+the operator.
 """
 
 from __future__ import annotations
@@ -14,23 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from playground import control
-from playground.interference import WRITES, Operator, Rule
+from playground.interference import WRITES, Rule
 from playground.interference.rules import OBJECT_WRITES
-from playground.scene import Scene
-from tests.disruption.witness import Witness, now
 from tests.situations import STABLE, containers, ended, healthy, outcome, quick, wait_for_answers
+from tests.witness import Witness, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playground.interference import Interference, Lane
-    from playground.scene import Traffic
-    from playground.state import State
+    from playground.interference import Lane, Operator
+    from playground.scene import Scene, Traffic
+    from tests.interference.conftest import Staged
 
 STEPS = [20, 50]
-SIDE_BY_SIDE = 6
-"""Two cores carry so many; each has an operator, two model servers and users."""
+SIDE_BY_SIDE = 2
+"""In each of the long tests, which run side by side themselves."""
 _ANY = Rule(method=WRITES, target=OBJECT_WRITES, kill=True, times=1)
 _ROUTE = replace(_ANY, method="PATCH", target=r"/httproutes/")
 _ABORT = replace(_ROUTE, body=r"modelrollout\.io/abort")
@@ -89,37 +87,26 @@ class Stand:
 
 def _cheap(here: Scene, version: int) -> dict[str, Any]:
     """One pod on each side."""
-    return quick(here, version, replicas=1)
+    return quick(here, version, replicas=1, canaryReadyDeadline="5m")
 
 
 @pytest.fixture
-def stands(playground: State, interference: Interference) -> Iterator[Callable[[str, bool], Stand]]:
-    """Makes stands; the playground's operator rests meanwhile."""
-    control.ask(playground, "stop", name="operator")
+def stands(staged: Callable[[str], Staged]) -> Iterator[Callable[[str, bool], Stand]]:
+    """Makes stands at which 101 serves."""
     with ExitStack() as stack:
-        yield lambda name, good: stack.enter_context(_stand(playground, interference, name, good))
-    control.ask(playground, "start", name="operator")
+        yield lambda name, good: stack.enter_context(_stand(staged(name), good))
 
 
 @contextmanager
-def _stand(playground: State, interference: Interference, name: str, good: bool) -> Iterator[Stand]:
-    here, lane = Scene(playground, name, namespace=name), interference.lane(name)
-    _make_namespace(here)
+def _stand(made: Staged, good: bool) -> Iterator[Stand]:
+    here = made.here
     here.publish(STABLE)
     here.misbehave({} if good else {"versions": _BAD})
-    with Operator(playground, lane, "--namespace", name) as operator:
-        here.kube.apply(_cheap(here, STABLE))
-        here.wait("the first version serving", healthy, 200)
-        with Witness(here) as witness, here.traffic(rate=40) as traffic:
-            wait_for_answers(traffic)
-            yield Stand(here, lane, operator, witness, traffic, good)
-        here.kube.delete("ModelRollout", name, name)
-    here.kube.session.close()
-
-
-def _make_namespace(here: Scene) -> None:
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": here.namespace}}
-    here.kube.session.post(f"{here.kube.url}/api/v1/namespaces", json=namespace, timeout=10)
+    here.kube.apply(_cheap(here, STABLE))
+    here.wait("the first version serving", healthy, 200)
+    with Witness(here) as witness, here.traffic(rate=20) as traffic:
+        wait_for_answers(traffic)
+        yield Stand(here, made.lane, made.operator, witness, traffic, good)
 
 
 def test_operator_killed_at_a_write_goes_on(stands: Callable[[str, bool], Stand]) -> None:

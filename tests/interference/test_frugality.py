@@ -1,0 +1,52 @@
+"""How much an operator writes while something happens: only what has changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from playground.kube import Kube
+from tests.situations import NEXT, ended, outcome, start, wait_for_answers
+from tests.witness import now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playground.scene import Scene
+    from tests.interference.conftest import Staged
+
+STATUS = "modelrollouts/status"
+
+
+def test_a_good_rollout_writes_only_what_changed(staged: Callable[[str], Staged]) -> None:
+    """Every write of a rollout's status says something new, and there are few writes of each kind."""
+    stand = staged("frugal")
+    here = stand.here
+    start(here)
+    statuses: list[dict[str, Any]] = []
+    threading.Thread(target=_follow, args=(here, statuses), daemon=True).start()
+    with here.traffic() as traffic:
+        wait_for_answers(traffic)
+        time.sleep(5)  # what the first version still settles
+        since = now()
+        here.kube.apply(here.manifest(NEXT))
+        status = here.wait("the end", ended(NEXT), 150)
+        time.sleep(5)
+    assert outcome(status, NEXT) == "Promoted", status
+    counted = stand.lane.written(since)
+    told = [one for number, one in enumerate(statuses) if number and one != statuses[number - 1]]
+    assert counted[STATUS] <= len(told)
+    assert counted[STATUS] <= 40
+    assert counted["httproutes"] == 3
+    assert counted["deployments"] <= 3
+    assert counted["configmaps"] <= 4
+    assert counted["controllerrevisions"] <= 2
+    assert counted["events"] <= 10
+    assert set(counted) <= {STATUS, "httproutes", "deployments", "configmaps", "controllerrevisions", "events"}
+
+
+def _follow(here: Scene, statuses: list[dict[str, Any]]) -> None:
+    """Note every status that the object has from now on, until its watch ends."""
+    kube = Kube.connect(here.state.host_kubeconfig)
+    statuses.extend(item.get("status", {}) for item in kube.watch("ModelRollout", here.name, here.namespace))
