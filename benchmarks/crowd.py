@@ -94,8 +94,8 @@ def gathered(found: Lab, count: int) -> Iterator[Crowd]:
         "-m", "benchmarks.stub_pods", "--prefix", PREFIX, "--bad", str(crowd.bad), "--events", str(crowd.ready),
     )  # fmt: skip
     try:
-        with found.process(*words):
-            found.wait_for("stand-in pods", crowd.ready.exists)
+        with found.process(*words) as pods:
+            found.wait_for_start(pods, crowd.ready.exists)
             try:
                 yield crowd
             finally:

@@ -26,7 +26,7 @@ from playground.box import API_ADDRESS
 from playground.components import OPERATOR
 from playground.kube import Kube
 from playground.scene import Scene, Traffic
-from playground.state import State
+from playground.state import State, tail
 from playground.supervisor import environment
 from playground.toolchain.progress import say
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 RELAY = f"{API_ADDRESS}:9191"
 """Where the operator finds Prometheus: the observer, which passes its queries on."""
 _PATIENCE = 120.0
+_END_SECONDS = 20.0
 _REQUESTS = ":tensorflow:serving:request_count"
 _GOOD = ":tensorflow:serving:request_latency_count"
 
@@ -138,25 +139,40 @@ class Lab:
     def process(self, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
         """A Python program in the box for as long as the block lasts; SIGTERM ends it."""
         command = box.enter(self.state, [sys.executable, *argv])
-        with (self.folder / "programs.log").open("ab") as log:
+        with self._programs.open("ab") as log:
             process = subprocess.Popen(command, env=self._env(), stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
             yield process
         finally:
             self._end(process)
 
+    def wait_for_start(self, process: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
+        """Poll until a program of ours is at work. Raises NeverError, with its last words if it has ended."""
+
+        def at_work() -> bool:
+            if process.poll() is not None:
+                raise NeverError(f"a program of the benchmark has ended:\n{tail(self._programs)}")
+            return condition()
+
+        self.wait_for("the start of a program of the benchmark", at_work)
+
+    @property
+    def _programs(self) -> Path:
+        return self.folder / "programs.log"
+
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """End the program and the nsenter that holds it: the signal goes to the program, its child."""
         assert process.stdin is not None
         process.stdin.close()
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended by itself
-            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-                os.kill(int(child), signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended by itself
+                for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                    os.kill(int(child), number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_END_SECONDS)
+                return
+        process.kill()
+        process.wait()
 
     def _env(self) -> dict[str, str]:
         return environment(self.state, lifecycle.binaries())
@@ -207,9 +223,8 @@ def _observed(found: Lab) -> Iterator[None]:
         "-m", "benchmarks.observer", "--listen", RELAY, "--prometheus", f"http://{API_ADDRESS}:9090",
         "--gone", str(found.gone), "--events", str(found.events_file),
     )  # fmt: skip
-    with found.process(*words):
-        ready = "the observer at work"
-        found.wait_for(ready, lambda: found.events_file.exists() and any(e.what == "ready" for e in found.events()))
+    with found.process(*words) as observer:
+        found.wait_for_start(observer, lambda: any(event.what == "ready" for event in found.events()))
         yield
 
 

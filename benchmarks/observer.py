@@ -118,7 +118,7 @@ async def _observe(options: argparse.Namespace, notes: Notes) -> None:
     async with Api(access(Path(os.environ["KUBECONFIG"]))) as api, aiohttp.ClientSession() as session:
         app = web.Application()
         app.router.add_get("/{path:.*}", Relay(options.prometheus, options.gone, notes, session).answer)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)  # the operator keeps its connections open
         await runner.setup()
         await web.TCPSite(runner, host, int(port)).start()
         tasks = [

@@ -140,7 +140,7 @@ async def _play(options: argparse.Namespace, notes: IO[str]) -> None:
     async with Api(access(Path(os.environ["KUBECONFIG"]))) as api:
         await _make_node(api)
         pods = StubPods(api, options.prefix, options.bad, notes)
-        runner = web.AppRunner(_metrics(pods.servers), access_log=None)
+        runner = web.AppRunner(_metrics(pods.servers), access_log=None, shutdown_timeout=1)
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", _REST, backlog=4096).start()  # noqa: S104 - all pods at once
         following = asyncio.create_task(pods.run())
