@@ -130,6 +130,7 @@ def test_undo_of_an_undo_under_way_is_cancelled(scene: Callable[[str], Scene]) -
     with here.traffic() as traffic:
         wait_for_answers(traffic)
         promote(here, NEXT)
+        settled(here)
         here.misbehave({"versions": {str(STABLE): {"load_seconds": 3}}})
         here.kube.apply(quick(here, STABLE))
         here.wait("101 being loaded", stage("Promoting"))
@@ -150,6 +151,7 @@ def test_new_revision_while_going_back(scene: Callable[[str], Scene]) -> None:
     with here.traffic() as traffic:
         wait_for_answers(traffic)
         promote(here, NEXT)
+        settled(here)
         here.misbehave({"versions": {str(STABLE): {"load_seconds": 3}}})
         here.kube.apply(quick(here, STABLE))
         here.wait("101 being loaded", stage("Promoting"))
