@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -67,9 +68,10 @@ class Benchmark:
         chosen = self._parser().parse_args(arguments)
         results, failed = figures.load(self.name), 0
         wanted = [] if chosen.table else chosen.variant or list(self.variants)
+        load = os.getloadavg()[0]
         if wanted:
             with lab(chosen.dir) as found:
-                environment = describe(found.kube, found.write_seconds)
+                environment = describe(found.kube, found.write_seconds, load)
                 budget = Budget(chosen.runs, chosen.minutes)
                 for name in wanted:
                     results = results if chosen.append else figures.without(results, name)
@@ -77,7 +79,8 @@ class Benchmark:
                         say(f"{name}: {run}")
                         failed += "problem" in run
                         results = figures.keep(results, {"variant": name, **run}, environment)
-        figures.publish(results, figures.table(results["runs"], self.lines))
+        in_order = sorted(results["runs"], key=lambda run: list(self.variants).index(run["variant"]))
+        figures.publish(results, figures.table(in_order, self.lines))
         return int(failed > 0)
 
     def _parser(self) -> argparse.ArgumentParser:

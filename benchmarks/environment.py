@@ -21,11 +21,16 @@ _GO_MODULES = (
 _WRITES = 20
 
 
-def describe(kube: Kube, write: float) -> dict[str, Any]:
-    """Cores, versions, and how long one write takes here, in milliseconds."""
+def describe(kube: Kube, write: float, load: float) -> dict[str, Any]:
+    """Cores, how busy they were before, versions, and how long one write takes here, in milliseconds."""
     kubernetes = kube.session.get(f"{kube.url}/version", timeout=10).json()["gitVersion"]
     versions = {"Python": platform.python_version(), "Kubernetes": kubernetes.removeprefix("v"), **_modules()}
-    return {"cores": os.cpu_count(), "versions": versions, "apiWriteMs": round(1000 * write, 2)}
+    return {
+        "cores": os.cpu_count(),
+        "load": round(load, 1),
+        "versions": versions,
+        "apiWriteMs": round(1000 * write, 2),
+    }
 
 
 def write_seconds(kube: Kube) -> float:

@@ -120,12 +120,15 @@ def _goals(figure: Figure) -> str:
 
 
 def environment_line(environments: Iterable[Mapping[str, Any]]) -> str:
-    """What the figures were measured on, in a sentence; several if runs came from several."""
+    """What the figures were measured on, in a sentence; several if runs came from several. And how busy that was."""
+    listed = list(environments)
     texts = []
-    for item in environments:
+    for item in listed:
         versions = ", ".join(f"{name} {version}" for name, version in item["versions"].items())
         texts.append(f"{item['cores']} cores, {versions}")
-    return f"Measured on: {'; '.join(dict.fromkeys(texts))}."
+    load = max((item["load"] for item in listed if "load" in item), default=None)
+    busy = "" if load is None else f" Load when the commands began: {load:g} at most."
+    return f"Measured on: {'; '.join(dict.fromkeys(texts))}.{busy}"
 
 
 def between(page: str, name: str, lines: Sequence[str]) -> str:

@@ -207,10 +207,12 @@ def test_a_page_without_markers_is_not_written() -> None:
 
 
 def test_the_environment_is_said_once() -> None:
-    """Cores and versions, of every machine that runs came from."""
-    one = {"cores": 2, "versions": {"Python": "3.11.7"}}
-    other = {"cores": 8, "versions": {"Python": "3.11.7"}}
-    assert figures.environment_line([one, one, other]) == "Measured on: 2 cores, Python 3.11.7; 8 cores, Python 3.11.7."
+    """Cores and versions, of every machine that runs came from, and how busy it was."""
+    one = {"cores": 2, "load": 0.4, "versions": {"Python": "3.11.7"}}
+    other = {"cores": 8, "load": 3.0, "versions": {"Python": "3.11.7"}}
+    assert figures.environment_line([one, one, other]) == (
+        "Measured on: 2 cores, Python 3.11.7; 8 cores, Python 3.11.7. Load when the commands began: 3 at most."
+    )
 
 
 def test_a_budget_begins_no_run_when_time_is_over() -> None:
