@@ -66,22 +66,25 @@ class Benchmark:
         """Measure, keep and publish; 1 when a run did not show what it is about."""
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is ended then
         chosen = self._parser().parse_args(arguments)
-        results, failed = figures.load(self.name), 0
-        wanted = [] if chosen.table else chosen.variant or list(self.variants)
-        load = os.getloadavg()[0]
-        if wanted:
-            with lab(chosen.dir) as found:
-                environment = describe(found.kube, found.write_seconds, load)
-                budget = Budget(chosen.runs, chosen.minutes)
-                for name in wanted:
-                    results = results if chosen.append else figures.without(results, name)
-                    for run in _runs(self.variants[name], found, budget):
-                        say(f"{name}: {run}")
-                        failed += "problem" in run
-                        results = figures.keep(results, {"variant": name, **run}, environment)
+        failed = 0 if chosen.table else self._measure(chosen)
+        results = figures.load(self.name)
         in_order = sorted(results["runs"], key=lambda run: list(self.variants).index(run["variant"]))
         figures.publish(results, figures.table(in_order, self.lines))
         return int(failed > 0)
+
+    def _measure(self, chosen: argparse.Namespace) -> int:
+        """Keep every run as it ends; how many did not show what they are about."""
+        results, failed, load = figures.load(self.name), 0, os.getloadavg()[0]
+        with lab(chosen.dir) as found:
+            environment = describe(found.kube, found.write_seconds, load)
+            budget = Budget(chosen.runs, chosen.minutes)
+            for name in chosen.variant or self.variants:
+                results = results if chosen.append else figures.without(results, name)
+                for run in _runs(self.variants[name], found, budget):
+                    say(f"{name}: {run}")
+                    failed += "problem" in run
+                    results = figures.keep(results, {"variant": name, **run}, environment)
+        return failed
 
     def _parser(self) -> argparse.ArgumentParser:
         made = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.text)
