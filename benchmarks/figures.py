@@ -46,7 +46,9 @@ def load(name: str) -> dict[str, Any]:
 
 def without(results: Mapping[str, Any], variant: str) -> dict[str, Any]:
     """The results without the runs of one variant, which are about to be made anew."""
-    return {**results, "runs": [run for run in results["runs"] if run["variant"] != variant]}
+    environments = {name: value for name, value in results["environments"].items() if name != variant}
+    runs = [run for run in results["runs"] if run["variant"] != variant]
+    return {**results, "environments": environments, "runs": runs}
 
 
 def keep(results: Mapping[str, Any], run: Run, environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -184,9 +184,11 @@ def test_a_table_says_what_missed_its_goal() -> None:
 
 
 def test_a_variant_is_measured_anew_alone() -> None:
-    """Runs of the others are kept."""
-    left = figures.without({"benchmark": "abort", "environments": {}, "runs": RUNS}, "plain")
+    """Runs of the others are kept, and what those were measured on."""
+    environments = {"plain": {"cores": 2}, "other": {"cores": 8}}
+    left = figures.without({"benchmark": "abort", "environments": environments, "runs": RUNS}, "plain")
     assert {run["variant"] for run in left["runs"]} == {"other"}
+    assert left["environments"] == {"other": {"cores": 8}}
 
 
 def test_a_table_goes_between_its_markers() -> None:
