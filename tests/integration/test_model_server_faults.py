@@ -165,7 +165,7 @@ def test_proof_that_does_not_come_about_is_a_rejection(
     here.misbehave({"server": {**fault, "pods": f"{here.name}-canary"}})
     with here.traffic() as traffic:
         wait_for_answers(traffic)
-        here.kube.apply(quick(here, NEXT, canaryReadyDeadline="15s"))
+        here.kube.apply(quick(here, NEXT, canaryReadyDeadline="25s"))
         status = here.wait("the end", ended(NEXT))
     assert outcome(status, NEXT) == "RolledBack"
     assert status["rejected"]["reason"] == "CanaryNotReady"
@@ -210,6 +210,25 @@ def test_canary_that_loses_its_grpc_port_loses_its_traffic(scene: Callable[[str]
     assert outcome(status, NEXT) == "Promoted", status
     assert seen == [0, 20, 0, 20, 0]
     assert not failures(traffic.answers()[out + 30 : healed])
+
+
+def test_canary_that_falls_silent_while_promoting_is_not_needed(scene: Callable[[str], Scene]) -> None:
+    """When a canary stops answering half way through the promotion, stable pods take its traffic and go on."""
+    here = scene("server-port-promoting")
+    start(here)
+    with here.traffic() as traffic, weights(here) as seen:
+        wait_for_answers(traffic)
+        reach(here, "Promoting half way")
+        slow = {str(NEXT): {"load_seconds": 10}}
+        here.misbehave({"server": {"close_grpc": True, "pods": f"{here.name}-canary"}, "versions": slow})
+        here.wait("leaving the traffic", lambda s: here.weight() == 0 and stage("Promoting")(s))
+        _more_answers(traffic)
+        out = len(traffic.answers())
+        status = here.wait("the end", ended(NEXT), 150)
+    assert outcome(status, NEXT) == "Promoted", status
+    assert seen == [0, 20, 50, 0]
+    assert not failures(traffic.answers()[out:])
+    assert last_version(here) == NEXT
 
 
 def _slug(request: pytest.FixtureRequest) -> str:
