@@ -51,6 +51,12 @@ def request(verb: str) -> Do:
     return ask
 
 
+def turn_bad_late(world: World) -> None:
+    """102 turns bad when a container that restarts would come up with it."""
+    world.fetch()
+    world.traffic.bad.add(102)
+
+
 def retry_mended(world: World) -> None:
     """The model was mended, and somebody asks to try it again."""
     world.traffic.bad.clear()
@@ -89,7 +95,7 @@ SCENARIOS: dict[str, Scenario] = {
     "good": Scenario(((settled, edit(102)),), 102, (_PROMOTED, _FIRST)),
     "bad": Scenario(((settled, bad_from_start),), 101, (_REJECTED, _FIRST)),
     "bad while promoting": Scenario(((settled, edit(102)), (at("Promoting"), turn_bad(102))), 101, (_REJECTED, _FIRST)),
-    "bad while baking": Scenario(((settled, edit(102)), (at("Baking"), turn_bad(102))), 101, (_REJECTED, _FIRST)),
+    "bad while baking": Scenario(((settled, edit(102)), (at("Baking"), turn_bad_late)), 101, (_REJECTED, _FIRST)),
     "superseded": Scenario(
         ((settled, edit(102)), (at("Progressing"), edit(103))),
         103,

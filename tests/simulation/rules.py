@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TICK = 0.25
 """Seconds between two looks."""
+HISTORY_LIMIT = 10
 _PROBED = 1.0
 """Seconds: what the operator knows of a server may be that old."""
 
@@ -78,10 +79,16 @@ class Rules:
     def before_reload(self, world: World, pod: SimPod, target: ModelTarget) -> None:
         """A server is never pointed elsewhere, and one that is to go back is not told the new version."""
         _require(world, pod.server.base_path in {"", target.base_path}, "a server keeps its base path")
-        rollout = world.status.get("rollout", {})
-        if rollout.get("stage") == "RollingBack" and pod.track is Track.STABLE:
+        if world.stage in {"Preparing", "Progressing", "RollingBack"} and pod.track is Track.STABLE:
             new = set(target.versions) - {world.status["stable"]["version"]}
-            _require(world, new <= set(pod.server.states), "going back loads nothing new")
+            _require(world, new <= set(pod.server.states), "only a promotion loads something new into stable pods")
+
+    def before_delete(self, world: World, kind: str, name: str) -> None:
+        """Canary pods stay for as long as requests that they were sent may take."""
+        if (kind, name) == ("Deployment", f"{NAME}-{Track.CANARY}"):
+            drain = parse_duration(world.spec["strategy"]["drainDuration"]).total_seconds()
+            idle = world.seconds - world.traffic.live_since if not world.traffic.live else 0.0
+            _require(world, idle + 2 * TICK >= drain, "canary pods go once weight 0 has been live for drainDuration")
 
     def before_status(self, world: World, new: JSON) -> None:
         """Steps are walked in order and held; ends are on record once; a rejected revision needs a request."""
@@ -123,7 +130,8 @@ class Rules:
         before, after = old.get("history", []), new.get("history", [])
         if before == after:
             return
-        _require(world, after[1 : 1 + len(before)] == before[: len(after) - 1], "history only grows, one at a time")
+        grown = len(after) == len(before) + 1 and after[1:] == before
+        _require(world, grown or len(after) == HISTORY_LIMIT, "history only grows, one at a time")
         rollout, entry = old["rollout"], after[0]
         _require(world, entry["attempt"] == rollout["attempt"], "what ended is what was under way")
         if entry["outcome"] == "Promoted":

@@ -23,7 +23,7 @@ RATE = 200.0
 
 @dataclass
 class Traffic:
-    """`live` is the weight that proxies follow: the route's, a while after it was written.
+    """`live` is the weight that proxies follow: the route's, a while after it was written; `live_since` is since when.
 
     `bad` versions fail every second request. `prometheus` is `up`, `away` or `empty`.
     """
@@ -32,6 +32,7 @@ class Traffic:
     prometheus: str = "up"
     delay: float = 0.25
     live: int = 0
+    live_since: float = 0.0
     written: tuple[int, float] = (0, 0.0)
     answers: Counter[tuple[Track, int]] = field(default_factory=Counter)
     unanswered: float = 0.0
@@ -45,7 +46,8 @@ class Traffic:
             self.written = (generation, now)
         if now < self.written[1] + self.delay:
             return None
-        self.live = canary_weight(NAME, route) or 0
+        before, self.live = self.live, canary_weight(NAME, route) or 0
+        self.live_since = self.live_since if self.live == before else now
         types = ("Accepted", "ResolvedRefs")
         conditions = [{"type": kind, "status": "True", "observedGeneration": generation} for kind in types]
         status = {"parents": [{"parentRef": {"name": "inference"}, "conditions": conditions}]}

@@ -116,6 +116,11 @@ class World:
             self.rules.disturbed = True
             pod.ends_at = self.seconds
 
+    def fetch(self) -> None:
+        """Every node takes in its ConfigMaps now, as each does now and then."""
+        for pod in self.pods.all.values():
+            pod.config_read = -1000.0
+
     # What the operator does
 
     def apply(self, manifest: JSON, uid: str | None) -> Object:
@@ -144,12 +149,13 @@ class World:
 
     def delete(self, kind: str, name: str, uid: str) -> None:
         """Delete that very object."""
+        self.rules.before_delete(self, kind, name)
         self.api.delete(kind, name, uid, self.seconds)
 
     def reload(self, ip: str, target: ModelTarget) -> None:
         """Send a server its configuration. Raises ReloadRefused, and ServerUnavailable for one that is not there."""
         pod = self.at(ip)
-        if pod is None or not pod.up:
+        if pod is None or not pod.up or pod.silent:
             raise ServerUnavailable("nobody listens")
         self.rules.before_reload(self, pod, target)
         pod.server.reload(target, self.seconds)

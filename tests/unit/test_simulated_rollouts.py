@@ -133,6 +133,16 @@ def test_stale_request_does_nothing(operator: SimOperator) -> None:
     assert operator.world.status["stable"]["version"] == 102
 
 
+def test_stale_retry_does_nothing() -> None:
+    """A retry that names another attempt than the one that was rejected last is answered as stale."""
+    with begin(SCENARIOS["bad"]) as run:
+        rest(run)
+        run.world.request(f"retry:{run.world.status['rejected']['revision']}.1:0")
+        run.operator.step(5)
+    assert run.world.status["lastRequest"]["answer"].startswith("retry: stale")
+    assert "rollout" not in run.world.status
+
+
 def test_crash_of_the_canary_is_proof(operator: SimOperator) -> None:
     """A canary container that exits while it has traffic is taken out without Prometheus."""
     operator.world.edit(102)
@@ -169,6 +179,22 @@ def test_abort_reaches_a_pod_that_was_just_told_to_load(operator: SimOperator) -
     run_until(operator, settled)
     operator.step(5)
     assert operator.world.traffic.answers[Track.STABLE, 102] == 0
+
+
+def test_rollback_waits_for_every_stable_pod(operator: SimOperator) -> None:
+    """A stable pod that cannot be told to go back keeps the rollback open; it is told as soon as it listens."""
+    operator.world.edit(102)
+    run_until(operator, at("Baking"))
+    deaf = operator.world.pods.of(Track.STABLE)[0]
+    deaf.silent = True
+    operator.world.edit(101)
+    operator.step(30)
+    assert operator.world.stage == "RollingBack"
+    assert deaf.name in operator.world.status["message"]
+    deaf.silent = False
+    run_until(operator, settled, seconds=60)
+    operator.step(3)
+    assert deaf.server.available == {101}
 
 
 def test_slow_gateway_only_takes_time(operator: SimOperator) -> None:
