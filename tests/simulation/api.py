@@ -85,6 +85,16 @@ class Api:
         Raises as ports.Cluster does.
         """
         kind, name = manifest["kind"], manifest["metadata"]["name"]
+        self.check_apply(manifest, uid)
+        old = self.find(kind, name)
+        status = {"status": old["status"]} if old and "status" in old else {}
+        if old is not None and _said(old) == _said(manifest):
+            return old
+        return self.store(kind, {**manifest, **status}, now)
+
+    def check_apply(self, manifest: JSON, uid: str | None) -> None:
+        """Raise what keeps an apply from being taken."""
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
         self.admit(kind)
         old = self.find(kind, name)
         if uid is not None and (old is None or old["metadata"]["uid"] != uid):
@@ -92,10 +102,6 @@ class Api:
         seen = manifest["metadata"].get("resourceVersion")
         if seen is not None and (old is None or old["metadata"]["resourceVersion"] != seen):
             raise Conflict(f"{kind} {name} has changed")
-        status = {"status": old["status"]} if old and "status" in old else {}
-        if old is not None and _said(old) == _said(manifest):
-            return old
-        return self.store(kind, {**manifest, **status}, now)
 
     def delete(self, kind: str, name: str, uid: str, now: float) -> None:
         """Delete that very object; one that is gone already is fine."""
@@ -106,10 +112,14 @@ class Api:
 
     def write_status(self, seen: JSON, status: JSON, now: float) -> Object:
         """Replace `status`. Raises Conflict when the object is not as it was seen."""
+        self.check_status(seen)
+        return self.store(ROLLOUTS.kind, {**self.rollout, "status": status}, now)
+
+    def check_status(self, seen: JSON) -> None:
+        """Raise what keeps a status from being taken."""
         self.admit(ROLLOUTS.kind)
         if self.rollout["metadata"]["resourceVersion"] != seen["metadata"]["resourceVersion"]:
             raise Conflict("the object has been modified")
-        return self.store(ROLLOUTS.kind, {**self.rollout, "status": status}, now)
 
     def admit(self, kind: str) -> None:
         """Raise what keeps a write of this kind from being taken now."""

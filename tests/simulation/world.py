@@ -126,6 +126,7 @@ class World:
     def apply(self, manifest: JSON, uid: str | None) -> Object:
         """Server-side apply."""
         name = manifest["metadata"]["name"]
+        self.api.check_apply(manifest, uid)
         if manifest["kind"] == "HTTPRoute":
             self.rules.before_route(self, manifest)
         if manifest["kind"] == "ConfigMap":
@@ -134,6 +135,7 @@ class World:
 
     def write_status(self, seen: JSON, status: JSON) -> Object:
         """Replace status."""
+        self.api.check_status(seen)
         self.rules.before_status(self, status)
         return self.api.write_status(seen, status, self.seconds)
 
