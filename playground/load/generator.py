@@ -63,6 +63,8 @@ class Generator:
         began, sent = time.monotonic(), 0
         while True:
             due = int((time.monotonic() - began) * self.rate)
+            # After a pause of the whole machine what was missed is not made up for: that would be a flood.
+            sent = max(sent, due - int(self.rate))
             for number in range(sent, due):
                 task = asyncio.create_task(self._ask(number))
                 self._under_way.add(task)

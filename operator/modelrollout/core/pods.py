@@ -138,18 +138,21 @@ def not_returned(s: Snapshot) -> list[Pod]:
     """Stable pods that may have anything but the stable revision, even a version that is still loading.
 
     One that is LOADING would become available later, so it counts as there until it is END; and one that was called
-    for may not show yet. A pod without an address has not started; it will come up on the ConfigMap.
+    for may not show yet. A pod without an address has not started; it will come up on the ConfigMap. One that is on
+    its way out counts while it is ready: it still answers.
     """
     stable, rollout = s.status.stable, s.status.rollout
     assert stable is not None
     assert rollout is not None
-    return [
+    staying = [
         pod
         for pod in s.track(Track.STABLE)
         if pod.template != stable.template
         or (pod.ip and (pod.report is None or pod.report.active != {stable.version}))
         or (may_be_changing(rollout) and not _settled_alone(s, pod))
     ]
+    leaving = (pod for pod in s.pods if pod.track is Track.STABLE and pod.terminating and pod.ready)
+    return staying + [pod for pod in leaving if pod.report is None or pod.report.active != {stable.version}]
 
 
 def may_be_changing(rollout: Rollout) -> bool:
