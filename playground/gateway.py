@@ -56,7 +56,8 @@ def _write_configuration(home: Path) -> None:
     """JSON, which is YAML. Four different folders: if they were one, Envoy would have to lie elsewhere."""
     folders = {key: str(home / key) for key in ("configHome", "dataHome", "stateHome", "runtimeDir")}
     custom = {
-        "resource": {"type": "Kubernetes", "kubernetes": {}},
+        # It is alone, and it does not come back from losing an election while the API server is away.
+        "resource": {"type": "Kubernetes", "kubernetes": {"leaderElection": {"disable": True}}},
         "infrastructure": {"type": "Host", "host": folders},
     }
     content: dict[str, Any] = {
