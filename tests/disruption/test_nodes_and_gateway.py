@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from playground import control
 from tests.situations import (
     NEXT,
@@ -119,6 +121,7 @@ def test_node_of_the_canary_goes_and_comes_back(scene: Callable[[str], Scene]) -
     assert not failures(traffic.answers()[out:])
 
 
+@pytest.mark.long  # pods of a deleted node are garbage after forty seconds
 def test_node_of_the_canary_goes_for_good(scene: Callable[[str], Scene]) -> None:
     """When the canary's node is deleted its pod is made on another one, and the step is entered again there."""
     here = scene("node-canary-gone")

@@ -136,6 +136,7 @@ def _uid_of(found: dict[str, Any] | None) -> str | None:
     return str(found["metadata"]["uid"]) if found else None
 
 
+@pytest.mark.long  # a fight is over after a minute of peace
 def test_contested_route_ends_in_a_truce(scene: Callable[[str], Scene]) -> None:
     """Somebody who edits the route again and again is named as the reason, and the operator stops fighting."""
     here = scene("route-contested")
