@@ -16,6 +16,7 @@ from modelrollout.core.claims import conflict
 from modelrollout.core.decide import decide
 from modelrollout.core.observe import Memory, observe
 from modelrollout.core.readings import readings_wanted
+from modelrollout.core.route import acceptance
 from modelrollout.core.safety import lower_only
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import InvalidSpec
@@ -38,7 +39,7 @@ class _Remembered:
 
     probe: Probe
     written: Written = field(default_factory=Written)
-    route_generation: tuple[str, int] = ("", 0)
+    route: tuple[object, ...] = ()
     route_seen: datetime | None = None
     readable: JSON | None = None
     stored: tuple[JSON, JSON] | None = None
@@ -121,12 +122,12 @@ class Reconciler:
         return Memory(probe.servers, probe.analysed, probe.capacity, known.route_seen, refused, contested)
 
     def _look_at_route(self, key: Key, known: _Remembered, children: Iterable[JSON]) -> None:
-        """Note when the route's generation was first seen: the propagation floor counts from there."""
+        """Note when the route was first seen as gateways have it now: propagation and drains count from there."""
         for item in children:
             if item["kind"] == "HTTPRoute" and item["metadata"]["name"] == key.name:
-                now = (item["metadata"]["uid"], item["metadata"].get("generation", 0))
-                if now != known.route_generation:
-                    known.route_generation, known.route_seen = now, self.sources.clock.now()
+                now = acceptance(item)
+                if now != known.route:
+                    known.route, known.route_seen = now, self.sources.clock.now()
 
     async def _act(self, key: Key, known: _Remembered, rollout: JSON, snapshot: Snapshot, decision: Decision) -> bool:
         """Traffic safety, then the status, then the rest. True when anything was written to the cluster."""

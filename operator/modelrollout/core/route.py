@@ -136,6 +136,16 @@ def parents(traffic: Traffic, raw: JSON, namespace: str) -> tuple[RouteParent, .
     )
 
 
+def acceptance(raw: JSON) -> tuple[object, ...]:
+    """Which generation of which route this is, and what gateways say of it, without times and messages."""
+    said = (
+        (str(parent["parentRef"]), condition["type"], condition["status"], condition.get("observedGeneration"))
+        for parent in raw.get("status", {}).get("parents", ())
+        for condition in parent.get("conditions", ())
+    )
+    return raw["metadata"]["uid"], raw["metadata"].get("generation", 0), *said
+
+
 def _status_of(ref: JSON, statuses: Any, namespace: str) -> JSON | None:
     def identity(parent: JSON) -> tuple[Any, ...]:
         return (parent["name"], parent.get("namespace", namespace), parent.get("sectionName"), parent.get("port"))

@@ -179,7 +179,8 @@ PROPAGATION = timedelta(seconds=1)
 class Route:
     """The HTTPRoute as it stands. `weight` is the canary's share in percent, None when the rules disagree.
 
-    `seen` is when this process first saw the current generation; the propagation floor counts from there.
+    `seen` is when this process first saw the current generation as gateways have it; the propagation floor and drains
+    count from there.
     """
 
     weight: int | None
