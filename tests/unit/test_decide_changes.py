@@ -307,6 +307,8 @@ def test_roll_waits_for_room_for_one_more_pod() -> None:
 
     assert template(0) is None
     assert template(1) == "2"
+    full = replace(given, capacity=Capacity(0, "too few are free"))
+    assert "InsufficientGPU: no room for one more stable pod" in decide(full).status.story.message
 
 
 def test_stranger_under_our_names_is_never_deleted() -> None:

@@ -15,7 +15,7 @@ from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import Condition, Outcome, Rollout, Stage, Status, Story
 from modelrollout.core.verdicts import current, head, holding
-from modelrollout.core.world import has_room
+from modelrollout.core.world import has_room, waits_for_room
 
 _WORST_FIRST = (
     Verdict.FAIL,
@@ -93,6 +93,8 @@ def _message(s: Snapshot, status: Status) -> str:
         case Stage.PROGRESSING:
             return _progressing_message(s, rollout)
         case Stage.PROMOTING:
+            if waits_for_room(s, rollout):
+                return _no_room(s, "one more stable pod", "")
             why = _hold(s, rollout) or stuck_words(held_up(s, rollout), s.now)
             how = "rolling the stable pods to" if rollout.method is Method.ROLL else "loading into the stable pods"
             return f"{how} version {version}" + (f"; waiting: {why}" if why else "")
@@ -133,14 +135,18 @@ def _preparing_message(s: Snapshot, rollout: Rollout) -> str:
     pods = s.track(Track.CANARY)
     waiting = next((pod.unschedulable for pod in pods if pod.unschedulable), "")
     if waiting or (not pods and not has_room(s, canary_replicas(s, rollout))):
-        gpu = s.spec.serving.gpu
-        detail = waiting or (s.capacity.detail if s.capacity else "nodes not read yet")
-        return f"InsufficientGPU: no room for the canary ({gpu.resource if gpu else 'pod'}): {detail}"
+        return _no_room(s, "the canary", waiting)
     if len(answering(s, Track.CANARY, version)) < canary_replicas(s, rollout):
         return f"starting canary pods with version {version}"
     if not rollout.fits and rollout.method is Method.RELOAD:
         return "proving in one canary pod that both versions fit in one server"
     return f"canary ready with version {version}"
+
+
+def _no_room(s: Snapshot, whom: str, waiting: str) -> str:
+    gpu = s.spec.serving.gpu
+    detail = waiting or (s.capacity.detail if s.capacity else "nodes not read yet")
+    return f"InsufficientGPU: no room for {whom} ({gpu.resource if gpu else 'pod'}): {detail}"
 
 
 def _progressing_message(s: Snapshot, rollout: Rollout) -> str:

@@ -72,7 +72,12 @@ def _rolls_now(s: Snapshot, rollout: Rollout) -> bool:
     """Whether stable pods are to be made from the new revision; begun only with room for the pod that comes first."""
     if rollout.method is not Method.ROLL or rollout.stage not in {Stage.PROMOTING, Stage.BAKING}:
         return False
-    return rollout.stage is Stage.BAKING or _roll_begun(s, rollout) or has_room(s, 1)
+    return rollout.stage is Stage.BAKING or not waits_for_room(s, rollout)
+
+
+def waits_for_room(s: Snapshot, rollout: Rollout) -> bool:
+    """Whether a roll has not begun because its first pod would have no place."""
+    return rollout.method is Method.ROLL and not _roll_begun(s, rollout) and not has_room(s, 1)
 
 
 def _roll_begun(s: Snapshot, rollout: Rollout) -> bool:
