@@ -6,7 +6,7 @@ RUN := $(PYTHON) -m playground.toolchain
 PLAYGROUND := $(PYTHON) -m playground
 UV_VERSION := 0.13.8
 # Rollouts mostly wait; two cores carry this many at a time.
-SIDE_BY_SIDE ?= 4
+SIDE_BY_SIDE ?= 6
 # What takes long is left to `make test-all`.
 SELECTED := -m "not long"
 

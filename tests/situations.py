@@ -10,10 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from playground.scene import Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from playground.load import Answer
     from playground.scene import Traffic
@@ -83,6 +85,12 @@ def last_version(scene: Scene) -> int | None:
 
 PHASES = ("Preparing", "step 1", "step 2", "Promoting half way", "Baking", "RollingBack", "RolledBack")
 """Every phase in which people change their minds; `reach` brings a rollout there."""
+
+
+def some_often(every: Iterable[str], *often: str) -> list[Any]:
+    """Parameters for a test in each of these phases: `often` ones by `make test`, the others by `make test-all`."""
+    return [pytest.param(phase, marks=[] if phase in often else pytest.mark.long) for phase in every]
+
 
 _SLOW_LOAD = {"versions": {str(NEXT): {"load_seconds": 3}}}
 _SLOW_ANSWERS = {"versions": {str(NEXT): {"latency": 0.4}}}

@@ -18,6 +18,7 @@ from tests.situations import (
     quick,
     reach,
     settled,
+    some_often,
     start,
     versions_since,
     wait_for_answers,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from playground.scene import Scene
 
 LATER = 103
+OFTEN = ("Preparing", "step 2", "Promoting half way", "RollingBack")
 ITS_OWN_END = {"RollingBack", "RolledBack"}
 """In these phases the fate of 102 is sealed, whatever `spec` says now."""
 
@@ -37,7 +39,7 @@ def _slug(phase: str) -> str:
     return phase.lower().replace(" ", "-")
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", some_often(PHASES, *OFTEN))
 def test_new_revision_starts_over(scene: Callable[[str], Scene], phase: str) -> None:
     """In every phase a new revision first takes back the one under way, then rolls out from step 1."""
     here = scene(f"anew-{_slug(phase)}")
@@ -59,7 +61,7 @@ def test_new_revision_starts_over(scene: Callable[[str], Scene], phase: str) -> 
     assert "rejected" not in settled(here)
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", some_often(PHASES, *OFTEN))
 def test_back_to_the_stable_version_cancels(scene: Callable[[str], Scene], phase: str) -> None:
     """In every phase `spec` may go back to what serves: weight 0, the old version alone, Cancelled."""
     here = scene(f"back-{_slug(phase)}")

@@ -18,6 +18,7 @@ from tests.situations import (
     reach,
     serving,
     settled,
+    some_often,
     start,
     versions_since,
     wait_for_answers,
@@ -72,7 +73,7 @@ def _delete(scene: Scene, policy: str = "Background") -> None:
     scene.kube.session.delete(url, params={"propagationPolicy": policy}, timeout=10).raise_for_status()
 
 
-@pytest.mark.parametrize("phase", ["Healthy", *PHASES])
+@pytest.mark.parametrize("phase", some_often(["Healthy", *PHASES], "Healthy", "Promoting half way"))
 def test_deleted_in_every_phase(scene: Callable[[str], Scene], phase: str) -> None:
     """No finalizer holds the object; servers, route and records go after it until the namespace has nothing of it."""
     here = scene(f"gone-{_slug(phase)}")

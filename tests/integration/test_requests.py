@@ -19,6 +19,7 @@ from tests.situations import (
     quick,
     reach,
     settled,
+    some_often,
     stage,
     start,
     versions_since,
@@ -52,7 +53,7 @@ def _ask(scene: Scene, token: str) -> Object:
     return scene.wait("an answer", lambda s: s.get("lastRequest", {}).get("token") == token)
 
 
-@pytest.mark.parametrize("phase", UNDER_WAY)
+@pytest.mark.parametrize("phase", some_often(UNDER_WAY, "step 2", "Promoting half way"))
 def test_abort(scene: Callable[[str], Scene], phase: str) -> None:
     """In every phase of a rollout `abort` takes it back at once; the revision is rejected and `spec` stays as it is."""
     here = scene(f"abort-{phase.lower().replace(' ', '-')}")
