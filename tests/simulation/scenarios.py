@@ -176,7 +176,9 @@ def end_of(world: World) -> tuple[JSON, dict[tuple[str, str], JSON], list[JSON]]
 
 def _kept(status: JSON) -> JSON:
     history = [{key: entry[key] for key in _OF_ENTRY if key in entry} for entry in status["history"]]
-    conditions = [{key: item[key] for key in ("type", "status", "reason")} for item in status["conditions"]]
+    # How far the last measurement before the end had come is a matter of seconds, which a kill costs.
+    told = [item for item in status["conditions"] if item["type"] != "AnalysisSucceeded"]
+    conditions = [{key: item[key] for key in ("type", "status", "reason")} for item in told]
     kept = {key: status[key] for key in _OF_STATUS if key in status}
     return {**kept, "history": history, "conditions": conditions}
 
