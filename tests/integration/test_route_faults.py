@@ -141,12 +141,7 @@ def test_contested_route_ends_in_a_truce(scene: Callable[[str], Scene]) -> None:
     """Somebody who edits the route again and again is named as the reason, and the operator stops fighting."""
     here = scene("route-contested")
     start(here)
-    for _ in range(8):
-        _edit(here, 50)
-        _wait_a_moment(here)
-        if _stalled(here.status()) == "RouteContested":
-            break
-    status = here.wait("giving in", lambda s: _stalled(s) == "RouteContested")
+    status = _fight(here, 50)
     assert f"HTTPRoute {here.name}" in status["message"]
     here.wait("peace", lambda s: healthy(s) and _stalled(s) is None, 150)
     assert here.weight() == 0
@@ -160,10 +155,7 @@ def test_contested_route_takes_an_abort(scene: Callable[[str], Scene]) -> None:
         wait_for_answers(traffic)
         here.kube.apply(quick(here, NEXT, steps=[{"weight": 20, "duration": "60s"}]))
         here.wait("the step", live(20))
-        for _ in range(8):
-            _edit(here, 10)
-            _wait_a_moment(here)
-        here.wait("giving in", lambda s: _stalled(s) == "RouteContested")
+        _fight(here, 10)
         _edit(here, 50)
         here.kube.apply(quick(here, STABLE))
         here.wait("leaving the traffic", lambda _: here.weight() == 0)
@@ -173,13 +165,15 @@ def test_contested_route_takes_an_abort(scene: Callable[[str], Scene]) -> None:
     assert {answer.version for answer in traffic.answers()[end:]} == {STABLE}
 
 
-def _wait_a_moment(scene: Scene) -> None:
-    """Long enough for the operator to repair the route, if it means to."""
-    edited = scene.weight()
-    for _ in range(20):
-        if scene.weight() != edited or _stalled(scene.status()):
-            return
-        time.sleep(0.1)
+def _fight(scene: Scene, weight: int) -> dict[str, Any]:
+    """Write this weight whenever the operator has written its own, until it gives in; its status then."""
+
+    def gives_in(status: dict[str, Any]) -> bool:
+        if scene.weight() != weight:
+            _edit(scene, weight)
+        return _stalled(status) == "RouteContested"
+
+    return scene.wait("giving in", gives_in)
 
 
 def _stalled(status: dict[str, Any]) -> str | None:

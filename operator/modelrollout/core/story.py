@@ -87,7 +87,7 @@ def _message(s: Snapshot, status: Status) -> str:
     version = rollout.target.version
     match rollout.stage:
         case Stage.INITIALIZING:
-            return f"starting version {version} for the first time"
+            return f"starting version {version} for the first time{_not_live(s)}"
         case Stage.PREPARING:
             return _preparing_message(s, rollout)
         case Stage.PROGRESSING:
@@ -163,7 +163,7 @@ def _progressing_message(s: Snapshot, rollout: Rollout) -> str:
 def _not_live(s: Snapshot) -> str:
     """Why the weight is not live; silent about the moment that every gateway takes, which is not worth a write."""
     if s.route is None:
-        return "; not live: the route does not exist"
+        return "; not live: the route does not exist" if s.status.stable else ""
     slow = s.now - s.route.seen >= SLOW_GATEWAY or s.route.objection
     return f"; not live: {s.route.problem}" if s.route.problem and slow else ""
 

@@ -19,7 +19,7 @@ from modelrollout.core.pods import (
     template,
     verified,
 )
-from modelrollout.core.progressing import progressing, weight_gone
+from modelrollout.core.progressing import progressing, weight_gone, weight_is_live
 from modelrollout.core.requests import Verb, asks, handled
 from modelrollout.core.snapshot import Pod, ServerReport, Snapshot
 from modelrollout.core.spec import Method
@@ -123,6 +123,8 @@ def _initializing(s: Snapshot, rollout: Rollout) -> Status:
         target = Version(s.target.name, s.target.version)
         return s.status.with_rollout(target=target, started=s.now, since=s.now)
     if len(answering(s, Track.STABLE, rollout.target.version)) < s.spec.serving.replicas:
+        return s.status
+    if not s.conflict and not weight_is_live(s, 0):
         return s.status
     return _ended(s, rollout, End(Outcome.PROMOTED, "Initialized", "first version serves"), stable=rollout.target)
 
