@@ -357,3 +357,12 @@ def test_canary_that_falls_silent_while_promoting_loses_its_traffic() -> None:
     assert decide(half).status.story.weight_set == 50
     quiet = replace(half, pods=(*STABLE, canary_pod(), replace(quiet_server(canary_pod(), LONG), name="canary-b")))
     assert decide(quiet).status.story.weight_set == 0
+
+
+def test_no_step_ends_on_an_old_measurement() -> None:
+    """A process that stood still wakes up with a verdict of before; the step ends on the next one."""
+    given = progressing(Verdict.PASS, LONG)
+    assert given.analysed is not None
+    old = replace(given, analysed=replace(given.analysed, at=NOW - 20 * SECOND))
+    assert decided(old).step == 1
+    assert decided(given).step == 2

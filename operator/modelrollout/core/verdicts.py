@@ -10,6 +10,10 @@ from modelrollout.core.spec import Metric, Policy, Step
 from modelrollout.core.status import Judged, Rollout
 
 
+LATE = timedelta(seconds=1)
+"""A measurement may be this much late; an older one is no evidence: the process may have stood still since."""
+
+
 def current(s: Snapshot, rollout: Rollout) -> Analysed | None:
     """What has been measured for the comparison that is under way, None before its first round."""
     return s.analysed if s.analysed and s.analysed.key == comparison(rollout) else None
@@ -63,7 +67,7 @@ def talking_policy(metric: Metric, verdict: Verdict) -> Policy | None:
 
 
 def holding(s: Snapshot, rollout: Rollout) -> str:
-    """Why the rollout waits for evidence, empty when it does not: a silent metric, a false split, no round yet.
+    """Why the rollout waits for evidence, empty when it does not: a silent metric, a false split, no round lately.
 
     The fast path never waits: it leads away from what hurts.
     """
@@ -72,6 +76,8 @@ def holding(s: Snapshot, rollout: Rollout) -> str:
     analysed = current(s, rollout)
     if analysed is None:
         return "waiting for the first measurement" if rollout.step_started else ""
+    if s.now - analysed.at > s.spec.analysis.interval + s.spec.analysis.timeout + LATE:
+        return "the last measurement is too old"
     said = {item.name: item for item in judged(s)}
     split = analysed.metrics.get(SPLIT)
     if split is not None and split.verdict in SILENT | {Verdict.INCONCLUSIVE}:
