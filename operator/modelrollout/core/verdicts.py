@@ -9,7 +9,6 @@ from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Metric, Policy, Step
 from modelrollout.core.status import Judged, Rollout
 
-
 LATE = timedelta(seconds=1)
 """A measurement may be this much late; an older one is no evidence: the process may have stood still since."""
 
