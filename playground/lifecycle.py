@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -27,6 +28,13 @@ _POLL_SECONDS = 0.1
 _DOWN_SECONDS = 40.0
 _STARTED: list[subprocess.Popen[bytes]] = []
 """Hosts outlive the call that starts them; Python warns of a Popen that is dropped while its process runs."""
+
+
+@atexit.register
+def _let_go() -> None:
+    """Python warns once more when it ends before them, as it should."""
+    for host in _STARTED:
+        host.returncode = host.returncode or 0
 
 
 class UpError(Exception):
