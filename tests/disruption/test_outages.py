@@ -24,7 +24,7 @@ def test_prometheus_outage_holds_a_good_version(scene: Callable[[str], Scene]) -
         here.kube.apply(here.manifest(NEXT))
         here.wait("the first step", live(20))
         control.ask(here.state, "stop", name="prometheus")
-        here.wait("a visible hold", lambda s: "holdSince" in s.get("rollout", {}))
+        here.wait("a visible hold", lambda s: any("silentSince" in item for item in s.get("analysis", ())))
         held = here.status()
         assert held["rollout"]["stage"] == "Progressing"
         control.ask(here.state, "start", name="prometheus")
