@@ -147,6 +147,7 @@ def _placed_elsewhere(scene: Scene, node: str) -> bool:
     return any(is_ready(pod) and pod["spec"]["nodeName"] != node for pod in scene.pods("canary"))
 
 
+@pytest.mark.long
 def test_node_of_a_stable_pod_is_away_at_the_abort(scene: Callable[[str], Scene]) -> None:
     """With a stable pod's node away a bad version still loses its traffic; going back ends when the pod is back."""
     here = scene("node-stable-away")
@@ -208,6 +209,7 @@ def test_canary_waits_for_a_gpu_as_long_as_it_takes(scene: Callable[[str], Scene
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_rollout_that_waits_for_a_gpu_can_be_cancelled(scene: Callable[[str], Scene]) -> None:
     """Going back while the canary waits for a GPU needs none."""
     here = scene("gpu-taken-cancel")
@@ -284,6 +286,7 @@ def test_frozen_gateway_keeps_the_canary_that_it_still_sends_to(scene: Callable[
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_gateway_restart_loses_no_step(scene: Callable[[str], Scene]) -> None:
     """While the gateway is down nobody is answered; once it is up the rollout goes on where it was."""
     here = scene("gateway-restart")
