@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,9 +188,19 @@ def _slices_taken(kube: Kube, count: int) -> Iterator[None]:
     url = f"{kube.url}/api/v1/namespaces/default/pods"
     kube.session.post(url, json=pod, timeout=10).raise_for_status()
     try:
+        _until_it_runs(kube, "training")
         yield
     finally:
         kube.delete("Pod", "training")
+
+
+def _until_it_runs(kube: Kube, pod: str) -> None:
+    """Slices of pods on their way out are free only once those have ended."""
+    for _ in range(600):
+        if is_ready(kube.get("Pod", pod) or {}):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{pod} never ran")
 
 
 def test_canary_waits_for_a_gpu_as_long_as_it_takes(scene: Callable[[str], Scene]) -> None:
