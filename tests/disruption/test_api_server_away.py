@@ -23,7 +23,7 @@ FAILING = {"versions": {str(NEXT): {"error_rate": 0.6, "error_code": "INTERNAL"}
 @pytest.mark.parametrize(
     ("phase", "seconds"),
     [
-        pytest.param("step 1", 10.0, id="step 1 for 10 s"),
+        pytest.param("step 1", 10.0, id="step 1 for 10 s", marks=pytest.mark.long),
         pytest.param("Promoting", 10.0, id="Promoting for 10 s", marks=pytest.mark.long),
         pytest.param("Preparing", 60.0, id="Preparing for a minute", marks=pytest.mark.long),
         pytest.param("step 1", 60.0, id="step 1 for a minute", marks=pytest.mark.long),
