@@ -62,6 +62,13 @@ def wait_for_answers(traffic: Traffic, count: int = 100) -> None:
         time.sleep(0.1)
 
 
+def more_answers(traffic: Traffic, count: int = 100) -> int:
+    """Wait for that many; returns how many there were before."""
+    before = len(traffic.answers())
+    wait_for_answers(traffic, before + count)
+    return before
+
+
 def failures(answers: list[Answer]) -> list[Answer]:
     """Answers that were no right answers."""
     return [answer for answer in answers if answer.error]

@@ -21,6 +21,7 @@ from tests.situations import (
     is_ready,
     last_version,
     live,
+    more_answers,
     outcome,
     quick,
     stage,
@@ -33,20 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playground.kube import Kube, Object
-    from playground.scene import Scene, Traffic
+    from playground.scene import Scene
 
 _OFFLINE = "playground.modelrollout.io/offline"
 _MIG = "nvidia.com/mig-1g.10gb"
 _SLICES = 7
 _BAD = {str(NEXT): {"error_rate": 1.0}}
 _PATIENT = [{"weight": 20, "duration": "60s"}]
-
-
-def _more_answers(traffic: Traffic, count: int = 100) -> int:
-    """Wait for that many; returns how many there were before."""
-    before = len(traffic.answers())
-    wait_for_answers(traffic, before + count)
-    return before
 
 
 def _spread(scene: Scene, version: int, **strategy: Any) -> Object:
@@ -114,8 +108,8 @@ def test_node_of_the_canary_goes_and_comes_back(scene: Callable[[str], Scene]) -
         with _offline(here.kube, _node_of(here, "canary")):
             here.wait("leaving the traffic", lambda _: here.weight() == 0)
             assert stage("Progressing")(here.status())
-            _more_answers(traffic)
-            out = _more_answers(traffic)
+            more_answers(traffic)
+            out = more_answers(traffic)
         status = here.wait("the end", ended(NEXT), 150)
     assert outcome(status, NEXT) == "Promoted", status
     assert seen == [0, 20, 0, 20, 0]
@@ -137,7 +131,7 @@ def test_node_of_the_canary_goes_for_good(scene: Callable[[str], Scene]) -> None
             with _deleted(here.kube, node):
                 here.wait("another node", lambda _: _placed_elsewhere(here, node), 150)
                 status = here.wait("the end", ended(NEXT), 150)
-                end = _more_answers(traffic)
+                end = more_answers(traffic)
     assert outcome(status, NEXT) == "Promoted", status
     assert seen == [0, 20, 0, 20, 0]
     assert not failures(traffic.answers()[end:])
@@ -164,7 +158,7 @@ def test_node_of_a_stable_pod_is_away_at_the_abort(scene: Callable[[str], Scene]
             here.wait("the abort", lambda s: stage("RollingBack")(s) and lost["metadata"]["name"] in s["message"])
             assert here.weight() == 0
         status = here.wait("the end", ended(NEXT), 120)
-        end = _more_answers(traffic)
+        end = more_answers(traffic)
     assert outcome(status, NEXT) == "RolledBack", status
     assert status["rejected"]["reason"] == "AnalysisFailed"
     assert seen == [0, 20, 0]
@@ -212,7 +206,7 @@ def test_canary_waits_for_a_gpu_as_long_as_it_takes(scene: Callable[[str], Scene
         with _slices_taken(here.kube, _SLICES - 1):
             here.kube.apply(_on_slices(here, NEXT))
             here.wait("waiting for a GPU", lambda s: stage("Preparing")(s) and "InsufficientGPU" in s["message"])
-            _more_answers(traffic, 900)  # at 60 a second that is well beyond the deadline of the canary
+            more_answers(traffic, 900)  # at 60 a second that is well beyond the deadline of the canary
             assert "InsufficientGPU" in here.status()["message"]
             assert not here.pods("canary")
         status = here.wait("the end", ended(NEXT), 120)
@@ -267,7 +261,7 @@ def test_frozen_gateway_holds_the_step(scene: Callable[[str], Scene]) -> None:
         here.wait("the first step", live(20))
         with _frozen_gateway(here):
             here.wait("a step that waits", lambda s: here.weight() == 50 and "not live: inference" in s["message"])
-            _more_answers(traffic, 300)
+            more_answers(traffic, 300)
             assert "stepStarted" not in here.status()["rollout"]
         status = here.wait("the end", ended(NEXT), 120)
     assert outcome(status, NEXT) == "Promoted", status
@@ -286,11 +280,11 @@ def test_frozen_gateway_keeps_the_canary_that_it_still_sends_to(scene: Callable[
         with _frozen_gateway(here):
             here.kube.apply(quick(here, STABLE))
             here.wait("weight 0", lambda s: here.weight() == 0 and stage("RollingBack")(s))
-            late = _more_answers(traffic, 300)
+            late = more_answers(traffic, 300)
             assert here.pods("canary")
         status = here.wait("the end", ended(NEXT))
         here.wait("no canary pods", lambda _: not here.pods("canary"))
-        end = _more_answers(traffic)
+        end = more_answers(traffic)
     assert outcome(status, NEXT) == "Cancelled"
     assert NEXT in {answer.version for answer in traffic.answers()[late:]}
     assert {answer.version for answer in traffic.answers()[end:]} == {STABLE}

@@ -14,6 +14,7 @@ from tests.situations import (
     healthy,
     last_version,
     live,
+    more_answers,
     outcome,
     quick,
     reach,
@@ -26,7 +27,7 @@ from tests.situations import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playground.scene import Scene, Traffic
+    from playground.scene import Scene
 
 _BAD = {str(NEXT): {"error_rate": 1.0}}
 _SHORT = [{"weight": 20, "duration": "2s"}]
@@ -61,10 +62,6 @@ def _heal(scene: Scene, fault: dict[str, Any], pod: str) -> None:
         scene.kube.delete("Pod", pod)
 
 
-def _more_answers(traffic: Traffic, count: int = 100) -> None:
-    wait_for_answers(traffic, len(traffic.answers()) + count)
-
-
 @pytest.mark.parametrize(("fault", "words"), [_REFUSED, _WEDGED, *_seldom(_IGNORED, _LATE, _NO_PORT)])
 def test_promotion_waits_for_a_stable_server(
     scene: Callable[[str], Scene], request: pytest.FixtureRequest, fault: dict[str, Any], words: str
@@ -85,7 +82,7 @@ def test_promotion_waits_for_a_stable_server(
             assert not failures(traffic.answers())
         _heal(here, fault, name)
         status = here.wait("the end", ended(NEXT), 150)
-        _more_answers(traffic)
+        more_answers(traffic)
     assert outcome(status, NEXT) == "Promoted", status
     assert status["history"][0]["attempt"] == 2
     assert seen == [0, 20, 0]
@@ -107,7 +104,7 @@ def test_going_back_waits_for_a_stable_server_without_the_weight(
         here.kube.apply(quick(here, STABLE))
         here.wait("a rollback that waits", _says(name, "RollingBack", words))
         assert here.weight() == 0
-        _more_answers(traffic)
+        more_answers(traffic)
         assert stage("RollingBack")(here.status()) or "reload_seconds" in fault
         _heal(here, fault, name)
         status = here.wait("the end", ended(NEXT))
@@ -132,7 +129,7 @@ def test_wedged_server_does_not_keep_the_others_from_going_back(scene: Callable[
         here.wait("a rollback that waits for it alone", lambda s: waits(s) and other not in s["message"])
         _heal(here, {"hang_reload": True}, name)
         status = here.wait("the end", ended(NEXT))
-        _more_answers(traffic)
+        more_answers(traffic)
     assert outcome(status, NEXT) == "Cancelled", status
     assert not failures(traffic.answers())
     assert last_version(here) == STABLE
@@ -208,7 +205,7 @@ def test_canary_that_loses_its_grpc_port_loses_its_traffic(scene: Callable[[str]
         here.wait("leaving the traffic", lambda _: here.weight() == 0)
         assert stage("Progressing")(here.status())
         out = len(traffic.answers())
-        _more_answers(traffic)
+        more_answers(traffic)
         healed = len(traffic.answers())
         here.misbehave({})
         status = here.wait("the end", ended(NEXT), 150)
@@ -227,7 +224,7 @@ def test_canary_that_falls_silent_while_promoting_is_not_needed(scene: Callable[
         slow = {str(NEXT): {"load_seconds": 10}}
         here.misbehave({"server": {"close_grpc": True, "pods": f"{here.name}-canary"}, "versions": slow})
         here.wait("leaving the traffic", lambda s: here.weight() == 0 and stage("Promoting")(s))
-        _more_answers(traffic)
+        more_answers(traffic)
         out = len(traffic.answers())
         status = here.wait("the end", ended(NEXT), 150)
     assert outcome(status, NEXT) == "Promoted", status

@@ -17,6 +17,7 @@ from tests.situations import (
     last_version,
     live,
     model_server,
+    more_answers,
     outcome,
     quick,
     reach,
@@ -30,7 +31,7 @@ from tests.situations import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playground.scene import Scene, Traffic
+    from playground.scene import Scene
 
 GOING = ("Preparing", "step 1", "Promoting half way", "Baking", "RollingBack")
 
@@ -47,13 +48,6 @@ def _ready(scene: Scene, track: str) -> list[str]:
     return [pod["metadata"]["name"] for pod in scene.pods(track) if is_ready(pod)]
 
 
-def _more_answers(traffic: Traffic, count: int = 100) -> int:
-    """Wait for that many; returns how many there were before."""
-    before = len(traffic.answers())
-    wait_for_answers(traffic, before + count)
-    return before
-
-
 @pytest.mark.parametrize("phase", some_often(GOING, "Promoting half way", "RollingBack"))
 def test_deleted_stable_pod_changes_nothing(scene: Callable[[str], Scene], phase: str) -> None:
     """A stable pod that is deleted in a phase is replaced and catches up: the same end, no failed request."""
@@ -66,7 +60,7 @@ def test_deleted_stable_pod_changes_nothing(scene: Callable[[str], Scene], phase
         here.kube.delete("Pod", victim)
         status = here.wait("the end", ended(NEXT), 150)
         here.wait("two stable pods", lambda _: len(_ready(here, "stable")) == 2)
-        _more_answers(traffic)
+        more_answers(traffic)
     assert outcome(status, NEXT) == ("RolledBack" if phase == "RollingBack" else "Promoted"), status
     assert not failures(traffic.answers())
     assert victim not in _ready(here, "stable")
@@ -91,7 +85,7 @@ def test_killed_stable_pod_changes_nothing(scene: Callable[[str], Scene], phase:
         here.wait("its restart", lambda _: _restarts(here, name) == 1 and name in _ready(here, "stable"))
         back = len(traffic.answers())
         status = here.wait("the end", ended(NEXT), 150)
-        _more_answers(traffic)
+        more_answers(traffic)
     assert outcome(status, NEXT) == ("RolledBack" if phase == "RollingBack" else "Promoted"), status
     assert not failures(traffic.answers()[back:])
     assert last_version(here) == (STABLE if phase == "RollingBack" else NEXT)
@@ -117,7 +111,7 @@ def test_unready_stable_pod_does_not_hold_up_an_abort(scene: Callable[[str], Sce
         status = here.wait("the end", ended(NEXT))
         assert len(_ready(here, "stable")) == 1
         assert status["phase"] == "Degraded"
-        end = _more_answers(traffic)
+        end = more_answers(traffic)
         here.misbehave({})
         here.wait("all stable pods", lambda s: s["phase"] == "RolledBack")
     assert outcome(status, NEXT) == "RolledBack"
@@ -146,7 +140,7 @@ def test_frozen_stable_pod_does_not_hold_up_an_abort(scene: Callable[[str], Scen
         finally:
             os.kill(process, signal.SIGCONT)
         status = here.wait("the end", ended(NEXT))
-        _more_answers(traffic)
+        more_answers(traffic)
     assert outcome(status, NEXT) == "Cancelled"
     assert seen[-1] == 0
     assert seen.count(0) == 2
@@ -190,7 +184,7 @@ def test_all_canary_pods_deleted_are_waited_for(scene: Callable[[str], Scene]) -
         for pod in here.pods("canary"):
             here.kube.delete("Pod", pod["metadata"]["name"])
         here.wait("leaving the traffic", lambda _: here.weight() == 0)
-        out = _more_answers(traffic)
+        out = more_answers(traffic)
         here.misbehave({})
         status = here.wait("the end", ended(NEXT), 150)
     assert outcome(status, NEXT) == "Promoted", status
@@ -209,7 +203,7 @@ def test_canary_that_dies_with_traffic_is_rejected(scene: Callable[[str], Scene]
         for pod in here.pods("canary"):
             os.kill(model_server(pod), signal.SIGKILL)
         status = here.wait("the end", ended(NEXT), 120)
-        end = _more_answers(traffic)
+        end = more_answers(traffic)
     assert outcome(status, NEXT) == "RolledBack", status
     assert status["rejected"]["reason"] == "CanaryUnavailable"
     assert "137" in status["rejected"]["message"]

@@ -16,6 +16,7 @@ from tests.situations import (
     healthy,
     last_version,
     live,
+    more_answers,
     outcome,
     quick,
     settled,
@@ -28,7 +29,7 @@ from tests.situations import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playground.scene import Scene, Traffic
+    from playground.scene import Scene
 
 _PATIENT = [{"weight": 20, "duration": "10s"}]
 _BAD = {str(NEXT): {"error_rate": 1.0}}
@@ -57,13 +58,6 @@ def _also_to(scene: Scene, version: int, *parents: dict[str, str], **strategy: A
     return fields
 
 
-def _more_answers(traffic: Traffic, count: int = 100) -> int:
-    """Wait for that many; returns how many there were before."""
-    before = len(traffic.answers())
-    wait_for_answers(traffic, before + count)
-    return before
-
-
 def _events(scene: Scene, reason: str) -> list[dict[str, Any]]:
     """Events about the rollout with this reason."""
     own = {"fieldSelector": f"involvedObject.name={scene.name},reason={reason}"}
@@ -79,7 +73,7 @@ def test_edited_route_is_repaired_while_nothing_happens(scene: Callable[[str], S
         _edit(here, 50)
         here.wait("the repair", lambda _: here.weight() == 0)
         time.sleep(1)
-        repaired = _more_answers(traffic)
+        repaired = more_answers(traffic)
     assert not failures(traffic.answers()[repaired:])
     assert settled(here)["phase"] == "Healthy"
     assert len(_events(here, "Repaired")) == 1
@@ -121,7 +115,7 @@ def test_deleted_route_comes_back(scene: Callable[[str], Scene]) -> None:
         here.kube.delete("HTTPRoute", here.name)
         here.wait("another route", lambda _: _uid(here) not in {None, _uid_of(before)})
         here.wait("the step again", live(20))
-        back = _more_answers(traffic)
+        back = more_answers(traffic)
         status = here.wait("the end", ended(NEXT), 120)
     assert outcome(status, NEXT) == "Promoted", status
     assert not failures(traffic.answers()[back:])
@@ -160,7 +154,7 @@ def test_contested_route_takes_an_abort(scene: Callable[[str], Scene]) -> None:
         here.kube.apply(quick(here, STABLE))
         here.wait("leaving the traffic", lambda _: here.weight() == 0)
         status = here.wait("the end", ended(NEXT), 120)
-        end = _more_answers(traffic)
+        end = more_answers(traffic)
     assert outcome(status, NEXT) == "Cancelled"
     assert {answer.version for answer in traffic.answers()[end:]} == {STABLE}
 
@@ -191,7 +185,7 @@ def test_gateway_that_does_not_exist_starts_no_clock(scene: Callable[[str], Scen
         here.wait(
             "a step that waits", lambda s: stage("Progressing")(s) and "nowhere: has not answered" in s["message"]
         )
-        _more_answers(traffic, 300)
+        more_answers(traffic, 300)
         status = here.status()
         assert status["rollout"]["step"] == 1
         assert not _started(status)
@@ -230,7 +224,7 @@ def test_overlap_before_a_step_starts_no_clock(scene: Callable[[str], Scene]) ->
                 f"RouteRulesOverlap: Overlapping match conditions with route(s): GRPCRoute default/{here.name}-other"
             )
             here.wait("a step that waits", lambda s: stage("Progressing")(s) and overlap in s["message"])
-            _more_answers(traffic, 300)
+            more_answers(traffic, 300)
             assert not _started(here.status())
         finally:
             _overlap(here, "delete")

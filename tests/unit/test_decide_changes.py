@@ -163,6 +163,17 @@ ROWS = [
 ]
 
 
+def test_retry_that_cannot_start_yet_stays_pending() -> None:
+    """While somebody else has the match the request is neither answered nor lost; afterwards it is carried out."""
+    asked = replace(settled(raw_spec(NEW), **WAS_REJECTED), request=AGAIN)
+    held = decide(replace(asked, conflict="REST requests go to another")).status
+    assert (held.rollout, held.last_request) == (None, None)
+    begun = decide(asked).status
+    assert begun.rollout is not None
+    assert begun.last_request is not None
+    assert begun.last_request.answer == "retry: done"
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_wish(row: Row) -> None:
     """The stage that follows, and why."""

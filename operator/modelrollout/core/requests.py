@@ -36,9 +36,10 @@ def asks(s: Snapshot, verb: Verb) -> bool:
 
 
 def handled(s: Snapshot) -> LastRequest | None:
-    """What `status.lastRequest` says after this pass."""
+    """What `status.lastRequest` says after this pass. A retry that cannot start yet stays pending."""
     request = _pending(s)
-    if request is None:
+    waits = isinstance(request, _Request) and request.verb is Verb.RETRY and not _misses(s, request) and not s.may_start
+    if request is None or waits:
         return s.status.last_request
     answer = request if isinstance(request, str) else _misses(s, request) or f"{request.verb}: done"
     return LastRequest(s.request[:_LONGEST], answer)
