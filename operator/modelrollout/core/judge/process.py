@@ -84,8 +84,8 @@ class Comparison:
     """All that a comparison remembers; times in POSIX seconds.
 
     `banked` and `open` are the log evidence of closed blocks and of the one under way, per ratio. `spread` is how much
-    a side's blocks vary, over how much the prior expects. `proven` and `suspected` are when proof and the last
-    suspicion came, None for never.
+    a side's blocks vary, over how much the prior expects. `calm_ratio` and `calm_share` are log evidence that the
+    canary is no worse than is tolerated.
     """
 
     begun: float
@@ -104,9 +104,6 @@ class Comparison:
     last_slot: float = -1.0
     calm_ratio: float = 0.0
     calm_share: float = 0.0
-    highest: float = 0.0
-    proven: float | None = None
-    suspected: float | None = None
 
     @property
     def expected(self) -> float:
@@ -137,7 +134,7 @@ def advance(c: Comparison, at: float, seconds: float, canary: Arm, stable: Arm |
         # Nothing came in: nothing was learned, but time passed for the block.
         c = replace(c, block=replace(c.block, seconds=c.block.seconds + seconds))
     else:
-        c = _weigh(_counted(c, at, seconds, canary, stable), at, canary, stable, rule)
+        c = _weigh(_counted(c, at, seconds, canary, stable), canary, stable)
     return _close(c, at, rule) if gap or at - c.block_begun >= BLOCK else c
 
 
@@ -149,8 +146,18 @@ def evidence(c: Comparison, rule: Rule) -> float:
 
 
 def suspicion(c: Comparison) -> float:
-    """The quick process's evidence; at SUSPICIOUS it begins anew."""
+    """The quick process's evidence; once it was SUSPICIOUS it begins anew (`unsuspicious`)."""
     return sum(exp(min(700.0, value)) for value in c.quick) / len(RATIOS)
+
+
+def unsuspicious(c: Comparison) -> Comparison:
+    """The same with its quick process begun anew."""
+    return replace(c, quick=_ZERO)
+
+
+def enough(c: Comparison) -> bool:
+    """Whether so much was seen that it may count as proof: bad answers in several moments, among many answers."""
+    return c.canary.bad >= LEAST_BAD and c.canary.answers >= LEAST_ANSWERS and c.slots >= LEAST_SLOTS
 
 
 def _counted(c: Comparison, at: float, seconds: float, canary: Arm, stable: Arm | None) -> Comparison:
@@ -172,37 +179,24 @@ def _counted(c: Comparison, at: float, seconds: float, canary: Arm, stable: Arm 
     )
 
 
-def _weigh(c: Comparison, at: float, canary: Arm, stable: Arm | None, rule: Rule) -> Comparison:
+def _weigh(c: Comparison, canary: Arm, stable: Arm | None) -> Comparison:
     """The tick's evidence added to every process."""
     if not canary.answers or (stable is not None and not stable.answers):
         return c
     prior = PRIOR if stable is not None else PRIOR_ACROSS_TIME
-    fading = _effect(c, prior, c.block.canary.answers + c.before.canary.answers)
-    other = _effect(c, prior, c.block.stable.answers + c.before.stable.answers)
-    gains, share = _gains(c, canary, stable, fading, other)
+    ours = _effect(c, prior, c.block.canary.answers + c.before.canary.answers)
+    theirs = _effect(c, prior, c.block.stable.answers + c.before.stable.answers)
+    gains, share = _gains(c, canary, stable, ours, theirs)
     quick, _ = _gains(c, canary, stable, QUICK_EFFECT, QUICK_EFFECT)
     opened = tuple(map(sum, zip(c.open, gains, strict=True)))
     calm = c.calm_ratio - gains[RATIOS.index(TOLERATED_RATIO)]
-    c = replace(
+    return replace(
         c,
         open=opened,
         quick=tuple(map(sum, zip(c.quick, quick, strict=True))),
         calm_ratio=max(-CERTAIN, calm),
         calm_share=max(-CERTAIN, c.calm_share + share),
     )
-    return _judged(c, at, canary, rule)
-
-
-def _judged(c: Comparison, at: float, canary: Arm, rule: Rule) -> Comparison:
-    """Proof and suspicion only come with a bad answer, and with a few of them."""
-    found = evidence(c, rule)
-    c = replace(c, highest=max(c.highest, found))
-    if not canary.bad or c.canary.bad < LEAST_BAD:
-        return c
-    if suspicion(c) >= SUSPICIOUS:
-        c = replace(c, suspected=at, quick=_ZERO)
-    enough = c.canary.answers >= LEAST_ANSWERS and c.slots >= LEAST_SLOTS
-    return replace(c, proven=at) if enough and c.proven is None and found >= rule.needed else c
 
 
 def _effect(c: Comparison, prior: float, answers: float) -> float:
