@@ -44,7 +44,7 @@ def raw_spec(version: int = NEW, **fields: Any) -> dict[str, Any]:
         },
         "analysis": {
             "prometheus": {"address": "http://prometheus"},
-            "metrics": [{"name": "errors", "kind": "ErrorRate", "limits": {"max": "0.1"}}],
+            "metrics": [{"name": "errors", "kind": "ErrorRate", "test": "Limits", "limits": {"max": "0.1"}}],
         },
     }
     return {**spec, **fields}

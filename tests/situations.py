@@ -121,10 +121,13 @@ def quick(scene: Scene, version: int, replicas: int = 2, **strategy: Any) -> dic
         **strategy,
     }
     fields["spec"]["analysis"]["metrics"] = [
-        {"name": "errors", "kind": "ErrorRate", "window": "3s", "minRequests": 5, "limits": {"max": "0.2"}},
         {
-            "name": "latency", "kind": "Latency", "quantile": "0.5", "window": "3s", "minRequests": 5,
+            "name": "errors", "kind": "ErrorRate", "test": "Limits", "window": "3s", "minRequests": 5,
             "limits": {"max": "0.2"},
+        },
+        {
+            "name": "latency", "kind": "Latency", "test": "Limits", "quantile": "0.5", "window": "3s",
+            "minRequests": 5, "limits": {"max": "0.2"},
         },
     ]  # fmt: skip
     return fields

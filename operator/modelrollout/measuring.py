@@ -5,16 +5,14 @@ Every failure of Prometheus becomes a reading with its own verdict; nothing here
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from modelrollout.core.analysis import (
-    SPLIT,
     Analysed,
     Measurement,
     Reading,
     Verdict,
-    check_split,
     extend,
     from_baseline,
     judge,
@@ -23,10 +21,11 @@ from modelrollout.core.analysis import (
 )
 from modelrollout.core.counters import Counters, PodWindow, bad_query, increase, latency_query, pod_pattern, total
 from modelrollout.core.readings import MetricsPlan
-from modelrollout.core.spec import Metric, MetricKind
+from modelrollout.core.spec import Metric, MetricKind, Test
 from modelrollout.core.values import format_duration
 from modelrollout.errors import MetricsUnavailable, QueryRefused
 from modelrollout.ports import Metrics, MetricSource
+from modelrollout.sequential import listen
 
 Snapshots = Mapping[datetime, Mapping[str, Counters]]
 
@@ -43,27 +42,48 @@ class Sides:
 async def measure(plan: MetricsPlan, before: Analysed | None, metrics: Metrics, at: datetime) -> Analysed:
     """One round for every metric of the plan, all looking at the same instant `at`."""
     source = MetricSource(plan.analysis.address, plan.analysis.timeout)
-    windows = {metric.window for metric in plan.analysis.metrics}
-    sides = await _sides(plan, source, metrics, at, windows)
+    heard, limited = await asyncio.gather(
+        listen(plan, before, metrics, source, at), _limited(plan, source, metrics, at)
+    )
+    by_name = {metric.name: metric for metric in plan.analysis.metrics}
     rounds: list[tuple[Metric | None, Measurement]] = []
-    queries = [_judge_one(plan, metric, sides[metric.window], source, metrics, at) for metric in plan.analysis.metrics]
-    rounds += zip(plan.analysis.metrics, await asyncio.gather(*queries), strict=True)
-    if plan.weight is not None:
-        widest = sides[max(windows)]
-        rounds.append((None, _split(plan.weight, widest)))
-    return extend(before, plan.key, at, tuple(rounds))
+    for measurement in heard.measured:
+        limit = limited.pop(measurement.metric, None)
+        rounds.append((by_name[measurement.metric], _stricter(measurement, limit)))
+    rounds += [(by_name[name], measurement) for name, measurement in limited.items() if not _sequential(by_name[name])]
+    if heard.split is not None:
+        rounds.append((None, heard.split))
+    return Analysed(plan.key, at, extend(before, plan.key, tuple(rounds)), heard.memory, heard.marks)
 
 
-def _split(weight: int, sides: Sides) -> Measurement:
-    if sides.failure is not None:
-        return Measurement(SPLIT, Verdict.LOW_TRAFFIC, f"requests could not be counted: {sides.failure.detail}")
-    return check_split(weight, sides.canary, sides.stable)
+def _stricter(measurement: Measurement, limit: Measurement | None) -> Measurement:
+    """A sequential verdict with the absolute limits beside it: a broken one counts as it does without a test."""
+    if limit is None or not limit.breached or measurement.verdict is Verdict.FAIL:
+        return measurement
+    return replace(measurement, verdict=limit.verdict, detail=limit.detail, breached=True)
+
+
+def _sequential(metric: Metric) -> bool:
+    return metric.test is Test.SEQUENTIAL
+
+
+async def _limited(plan: MetricsPlan, source: MetricSource, metrics: Metrics, at: datetime) -> dict[str, Measurement]:
+    """Measurements of the metrics that have limits, by name; none before the canary has traffic."""
+    wanted = [m for m in plan.analysis.metrics if plan.judged and (not _sequential(m) or m.limits.absolute)]
+    windows = {metric.window for metric in wanted if metric.kind is not MetricKind.QUERY}
+    sides = await _sides(plan, source, metrics, at, windows)
+    found = await asyncio.gather(
+        *(_judge_one(plan, metric, sides.get(metric.window), source, metrics, at) for metric in wanted)
+    )
+    return {measurement.metric: measurement for measurement in found}
 
 
 async def _sides(
     plan: MetricsPlan, source: MetricSource, metrics: Metrics, at: datetime, windows: set[timedelta]
 ) -> dict[timedelta, Sides]:
     """Both sides' increases per window, from as few looks at Prometheus as there are distinct moments."""
+    if not windows:
+        return {}
     pods = (*plan.canary, *plan.stable)
     moments = {at} | {_start(pod, at, window) for window in windows for pod in pods}
     names = tuple(sorted({pod.pod for pod in pods}))
@@ -102,9 +122,9 @@ def _pod_increase(pod: PodWindow, looks: Snapshots, at: datetime, window: timede
 
 
 async def _judge_one(
-    plan: MetricsPlan, metric: Metric, sides: Sides, source: MetricSource, metrics: Metrics, at: datetime
+    plan: MetricsPlan, metric: Metric, sides: Sides | None, source: MetricSource, metrics: Metrics, at: datetime
 ) -> Measurement:
-    if metric.kind is MetricKind.QUERY:
+    if metric.kind is MetricKind.QUERY or sides is None:
         return await _judge_query(plan, metric, source, metrics, at)
     text = _evidence_query(plan, metric)
     if sides.failure is not None:

@@ -53,7 +53,7 @@ def test_good_version_is_promoted_without_a_failed_request(scene: Callable[[str]
         pytest.param(
             "bad-errors",
             {"error_rate": 0.5, "error_code": "INTERNAL"},
-            {"name": "error-rate", "kind": "ErrorRate", "limits": {"max": "0.1"}},
+            {"name": "error-rate", "kind": "ErrorRate", "test": "Limits", "limits": {"max": "0.1"}},
             id="by errors",
         ),
         pytest.param(

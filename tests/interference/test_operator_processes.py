@@ -26,7 +26,14 @@ ROUTE = r"/httproutes/"
 def bad_on_sight(here: Scene) -> dict[str, Any]:
     """Version 102, taken back when one answer in five is an error; the way back takes some seconds."""
     strategy = {**here.manifest(NEXT)["spec"]["strategy"], "drainDuration": "4s"}
-    metric = {"name": "errors", "kind": "ErrorRate", "window": "5s", "minRequests": 10, "limits": {"max": "0.2"}}
+    metric = {
+        "name": "errors",
+        "kind": "ErrorRate",
+        "test": "Limits",
+        "window": "5s",
+        "minRequests": 10,
+        "limits": {"max": "0.2"},
+    }
     analysis = {**here.manifest(NEXT)["spec"]["analysis"], "metrics": [metric]}
     return here.manifest(NEXT, strategy=strategy, analysis=analysis)
 

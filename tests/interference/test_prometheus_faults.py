@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from tests.interference.conftest import Staged
 
 STEPS = [20, 50]
-_ERRORS = {"name": "errors", "kind": "ErrorRate", "window": "5s", "minRequests": 10, "limits": {"max": "0.2"}}
+_ERRORS = {
+    "name": "errors",
+    "kind": "ErrorRate",
+    "test": "Limits",
+    "window": "5s",
+    "minRequests": 10,
+    "limits": {"max": "0.2"},
+}
 _UP = {
     "name": "up",
     "kind": "Query",

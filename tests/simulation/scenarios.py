@@ -34,7 +34,14 @@ SPEC: dict[str, Any] = {
         "prometheus": {"address": "http://prometheus"},
         "interval": "1s",
         "metrics": [
-            {"name": "errors", "kind": "ErrorRate", "window": "4s", "minRequests": 10, "limits": {"max": "0.1"}}
+            {
+                "name": "errors",
+                "kind": "ErrorRate",
+                "test": "Limits",
+                "window": "4s",
+                "minRequests": 10,
+                "limits": {"max": "0.1"},
+            }
         ],
     },
 }

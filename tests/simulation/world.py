@@ -199,9 +199,10 @@ class World:
     def _nodes(self) -> None:
         for track in Track:
             self.pods.follow(track, self.api.find("Deployment", f"{NAME}-{track}"), self.seconds)
-        maps = ((name, obj) for (kind, name), obj in self.api.objects.items() if kind == "ConfigMap")
+        objects = self.api.objects.items()
+        maps = ((name, o) for (kind, name), o in objects if kind == "ConfigMap" and "models.config" in o["data"])
         before = {pod.name for pod in self.pods.all.values()}
-        self.pods.advance(self.seconds, {name: obj["data"]["models.config"] for name, obj in maps})
+        self.pods.advance(self.seconds, {name: o["data"]["models.config"] for name, o in maps})
         for pod in self.pods.all.values():
             self._show(pod)
         for name in before - {pod.name for pod in self.pods.all.values()}:

@@ -11,7 +11,6 @@ from modelrollout.core.analysis import (
     Measurement,
     Reading,
     Verdict,
-    check_split,
     extend,
     from_baseline,
     judge,
@@ -173,20 +172,6 @@ def test_quantile(buckets: dict[float, float], q: float, seconds: float | None) 
     """Linear within a bucket, in seconds although TensorFlow Serving counts microseconds."""
     found = quantile(buckets, q)
     assert found == (None if seconds is None else pytest.approx(seconds))
-
-
-@pytest.mark.parametrize(
-    ("canary", "stable", "verdict"),
-    [
-        pytest.param(25, 75, Verdict.PASS, id="exact"),
-        pytest.param(0, 1000, Verdict.INCONCLUSIVE, id="nothing arrives"),
-        pytest.param(500, 500, Verdict.INCONCLUSIVE, id="twice the weight"),
-        pytest.param(5, 20, Verdict.LOW_TRAFFIC, id="a quiet night"),
-    ],
-)
-def test_split(canary: float, stable: float, verdict: Verdict) -> None:
-    """Weight 25: the share that arrives has to be that, once 50 requests have come."""
-    assert check_split(25, counters(canary), counters(stable)).verdict is verdict
 
 
 def test_frozen_baseline_stands_for_stable() -> None:

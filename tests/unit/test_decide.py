@@ -57,7 +57,7 @@ class Row:
 
 def policy(**fields: Any) -> dict[str, Any]:
     """A spec whose metric has these fields."""
-    metric = {"name": "errors", "kind": "ErrorRate", "limits": {"max": "0.1"}, **fields}
+    metric = {"name": "errors", "kind": "ErrorRate", "test": "Limits", "limits": {"max": "0.1"}, **fields}
     return raw_spec(analysis={"prometheus": {"address": "http://prometheus"}, "metrics": [metric]})
 
 

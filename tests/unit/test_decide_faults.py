@@ -322,7 +322,7 @@ def test_version_that_failed_to_load_is_tried_again_after_a_configuration_withou
 
 def test_silence_of_one_metric_does_not_use_up_anothers_deadline() -> None:
     """Each metric is patient for itself, and one silent round right after a start proves nothing."""
-    metric = {"kind": "ErrorRate", "limits": {"max": "0.1"}}
+    metric = {"kind": "ErrorRate", "test": "Limits", "limits": {"max": "0.1"}}
     metrics = [{"name": "errors", **metric, "deadline": "5m"}, {"name": "other", **metric}]
     spec = raw_spec(analysis={"prometheus": {"address": "http://prometheus"}, "metrics": metrics})
     given = replace(progressing(Verdict.NO_DATA, LONG), spec=snapshot(spec=spec).spec)

@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from math import inf, isfinite, sqrt
+from math import inf, isfinite
 
 from modelrollout.core.counters import Counters, quantile
+from modelrollout.core.judge.memory import Memory
+from modelrollout.core.judge.rounds import Marks
 from modelrollout.core.spec import Metric, MetricKind
 from modelrollout.core.status import Baseline
 
 SPLIT = "traffic-split"
 """Name of the check that the share of requests which arrives is the weight that was set."""
-SPLIT_MIN_REQUESTS = 50
-SPLIT_TOLERANCE = 0.05
-"""Gateway API conformance allows a gateway this much (weights are approximate)."""
 
 
 class Verdict(StrEnum):
@@ -52,6 +51,7 @@ class Measurement:
     """One metric at one moment. `breached` says that a limit is broken, before `failures` in a row are asked for.
 
     `baseline` is the stable side's value when enough requests were behind it, to be kept at the end of the step.
+    A sequential test also says when it last `suspected` the canary, and which of its pods were `odd`: bad alone.
     """
 
     metric: str
@@ -59,6 +59,8 @@ class Measurement:
     detail: str
     breached: bool = False
     baseline: Baseline | None = None
+    suspected: datetime | None = None
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,16 @@ class MetricState:
 
 @dataclass(frozen=True, slots=True)
 class Analysed:
-    """What this process has measured for one comparison; `key` names it, and another key starts afresh."""
+    """What this process has measured for one comparison; `key` names it: runs of breaches do not reach across it.
+
+    `memory` is what the sequential judge remembers of the attempt, `marks` the counters that it has taken in.
+    """
 
     key: str
     at: datetime
     metrics: Mapping[str, MetricState]
+    memory: Memory | None = None
+    marks: Marks | None = None
 
     def failing(self) -> MetricState | None:
         """The first metric that proves the canary bad."""
@@ -85,12 +92,11 @@ class Analysed:
 
 
 def extend(
-    before: Analysed | None, key: str, at: datetime, measured: tuple[tuple[Metric | None, Measurement], ...]
-) -> Analysed:
-    """The next state after one round of measurements. A silent round neither adds to a run of breaches nor ends it."""
+    before: Analysed | None, key: str, measured: tuple[tuple[Metric | None, Measurement], ...]
+) -> Mapping[str, MetricState]:
+    """The next states after one round of measurements. A silent round neither adds to a run of breaches nor ends it."""
     old = before.metrics if before and before.key == key else {}
-    states = {m.metric: _next_state(old.get(m.metric), m, metric.failures if metric else 1) for metric, m in measured}
-    return Analysed(key, at, states)
+    return {m.metric: _next_state(old.get(m.metric), m, metric.failures if metric else 1) for metric, m in measured}
 
 
 def _next_state(before: MetricState | None, measurement: Measurement, failures: int) -> MetricState:
@@ -188,19 +194,3 @@ def _relative_breach(metric: Metric, canary: Reading, stable: Reading) -> str:
     if base and value > limits.max_ratio_to_stable * base:
         return f"{value / base:.2f} times stable, maxRatioToStable {limits.max_ratio_to_stable:g}"
     return ""
-
-
-def check_split(weight: int, canary: Counters | None, stable: Counters | None) -> Measurement:
-    """Whether the share of requests that reached the canary is the weight: within four standard deviations, or 5 %."""
-    ours = canary.answers if canary else 0.0
-    both = ours + (stable.answers if stable else 0.0)
-    if both < SPLIT_MIN_REQUESTS:
-        return Measurement(
-            SPLIT, Verdict.LOW_TRAFFIC, f"{both:.0f} requests, {SPLIT_MIN_REQUESTS} needed to see the split"
-        )
-    share, wanted = ours / both, weight / 100
-    tolerance = max(SPLIT_TOLERANCE, 4 * sqrt(wanted * (1 - wanted) / both))
-    detail = f"{share:.1%} of {both:.0f} requests reached the canary, weight {weight} %"
-    if abs(share - wanted) > tolerance:
-        return Measurement(SPLIT, Verdict.INCONCLUSIVE, f"SplitMismatch: {detail}")
-    return Measurement(SPLIT, Verdict.PASS, detail)

@@ -19,11 +19,13 @@ _MICROSECONDS = 1e6
 class Counters:
     """Cumulative counters of one pod at one moment. `buckets`: upper bound in microseconds to cumulative count.
 
-    `bad` is every answer but OK, INVALID_ARGUMENT included: a broken signature shows there.
+    `bad` is every answer but OK, INVALID_ARGUMENT included: a broken signature shows there. `scraped` is when
+    Prometheus read them, in POSIX seconds, 0 where that is not known.
     """
 
     bad: float = 0.0
     buckets: Mapping[float, float] = field(default_factory=dict)
+    scraped: float = 0.0
 
     @property
     def good(self) -> float:
@@ -41,18 +43,24 @@ class PodWindow:
     """Count this pod's answers from `start` on: never from before its weight was live or its versions changed.
 
     `born` is when its container started. `new` says that it had answered nothing by `start` though it is older, so that
-    counters which appear later began at zero.
+    counters which appear later began at zero. `changed` is since when it has its versions, where that is not always.
     """
 
     pod: str
     start: datetime
     born: datetime | None = None
     new: bool = False
+    changed: datetime | None = None
+
+
+def shrank(start: Counters, end: Counters) -> bool:
+    """Whether a counter went backwards: a restart, or two Prometheus servers that do not agree."""
+    return end.answers < start.answers or end.bad < start.bad
 
 
 def increase(start: Counters, end: Counters) -> Counters:
     """What came in between. A counter that shrank was reset by a restart: then all of `end` is new."""
-    if end.answers < start.answers or end.bad < start.bad:
+    if shrank(start, end):
         return end
     buckets = {bound: max(0.0, count - start.buckets.get(bound, 0.0)) for bound, count in end.buckets.items()}
     return Counters(end.bad - start.bad, buckets)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from modelrollout.core import names
 from modelrollout.core.actions import Action, Apply, Decision
+from modelrollout.core.events import events
 from modelrollout.core.evidence import marker
 from modelrollout.core.names import Track
 from modelrollout.core.pods import LOST_AFTER, SHOWS, stable_version
@@ -16,7 +17,8 @@ from modelrollout.core.revisions import Revision
 from modelrollout.core.route import http_route, reweighted
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
 from modelrollout.core.status import Stage, Status
-from modelrollout.core.story import SLOW_GATEWAY, events, tell
+from modelrollout.core.story import SLOW_GATEWAY, tell
+from modelrollout.core.suspicion import suspected_until
 from modelrollout.core.transitions import canary_deadline_start, next_status, proving_report
 from modelrollout.core.verdicts import next_deadline, step_length
 from modelrollout.core.world import World, drain_end, wanted_weight, wanted_world
@@ -127,6 +129,7 @@ def _due(s: Snapshot, status: Status, world: World) -> Iterator[datetime | None]
     if rollout.stage is Stage.PROGRESSING and step is not None and rollout.step_started is not None:
         length = step_length(s, rollout, step)
         yield rollout.step_started + (length if length is not None else step.max_duration)
+    yield suspected_until(s, rollout)
     if rollout.lost_since is not None:
         yield rollout.lost_since + LOST_AFTER
         yield rollout.lost_since + strategy.canary_ready_deadline

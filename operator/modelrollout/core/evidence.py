@@ -91,8 +91,10 @@ def _failed_metric(s: Snapshot, rollout: Rollout) -> End | None:
     state = analysed.failing() if analysed else None
     if state is None:
         return None
-    rounds = f"{state.breaches} measurements in a row" if state.breaches > 1 else "1 measurement"
-    message = f"{state.last.metric} failed in {rounds}: {head(state.last.detail)}"
+    message = head(state.last.detail)
+    if state.breaches:
+        rounds = f"{state.breaches} measurements in a row" if state.breaches > 1 else "1 measurement"
+        message = f"{state.last.metric} failed in {rounds}: {message}"
     return End(Outcome.ROLLED_BACK, "AnalysisFailed", message, state.last.detail)
 
 

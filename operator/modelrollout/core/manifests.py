@@ -98,6 +98,16 @@ def config_map(owner: Owner, track: Track, template: int, target: ModelTarget) -
     }
 
 
+def memory(owner: Owner, text: str) -> dict[str, Any]:
+    """What the judge remembers, so that a restart of the operator loses no evidence."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": owner.metadata(names.memory(owner.name)),
+        "data": {names.MEMORY_KEY: text},
+    }
+
+
 def config_hash(target: ModelTarget) -> str:
     """A short name for a configuration, for the annotation that hastens a pod's refresh."""
     return hashlib.sha256(render(target).encode()).hexdigest()[:10]

@@ -18,6 +18,8 @@ ANNOTATION_TEMPLATE = f"{GROUP}/template"
 ANNOTATION_ROUTE = f"{GROUP}/route-hash"
 ANNOTATION_CONFIG = f"{GROUP}/config-hash"
 
+MEMORY_KEY = "memory.json"
+"""Where in its ConfigMap the judge's memory lies."""
 CONFIG_DIRECTORY = "/etc/modelrollout"
 MODEL_CONFIG_FILE = "models.config"
 MONITORING_CONFIG_FILE = "monitoring.config"
@@ -44,6 +46,11 @@ def config_map(rollout: str, track: Track, template: int) -> str:
     return f"{name}-{template}" if template else name
 
 
+def memory(rollout: str) -> str:
+    """Name of the ConfigMap that keeps what the judge remembers of an attempt."""
+    return f"{rollout}-analysis"
+
+
 def revision_object(rollout: str, revision: str) -> str:
     """Name of the ControllerRevision that keeps one revision."""
     return f"{rollout}-{revision}"
@@ -55,6 +62,8 @@ def is_child(rollout: str, kind: str, name: str) -> bool:
         return name == rollout
     if kind == "ControllerRevision":
         return re.fullmatch(rf"{rollout}-[0-9a-f]{{10}}", name) is not None
+    if kind == "ConfigMap" and name == memory(rollout):
+        return True
     template = r"(-\d+)?" if kind == "ConfigMap" else ""
     return re.fullmatch(rf"{rollout}-(stable{template}|canary)", name) is not None
 

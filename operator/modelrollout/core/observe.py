@@ -6,6 +6,8 @@ from datetime import datetime
 
 from modelrollout.core import names
 from modelrollout.core.analysis import Analysed
+from modelrollout.core.judge.memory import Memory as Judged
+from modelrollout.core.judge.memory_json import memory_from_text
 from modelrollout.core.names import Track
 from modelrollout.core.revisions import Revision, revision_of
 from modelrollout.core.route import canary_weight, parents
@@ -67,7 +69,16 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
         invalid=memory.invalid,
         conflict=memory.conflict,
         request=metadata.get("annotations", {}).get(names.ANNOTATION_REQUEST, ""),
+        stored=_stored(name, children) if rollout.get("status", {}).get("rollout") else None,
     )
+
+
+def _stored(name: str, children: Mapping[tuple[str, str], Child]) -> Judged | None:
+    """What the judge remembered; only read while there is something to judge."""
+    found = children.get(("ConfigMap", names.memory(name)))
+    if found is None or not found.owned:
+        return None
+    return memory_from_text(found.raw.get("data", {}).get(names.MEMORY_KEY, ""))
 
 
 def _owned(item: JSON, uid: str) -> bool:

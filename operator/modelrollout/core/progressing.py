@@ -7,6 +7,7 @@ from modelrollout.core.names import Track
 from modelrollout.core.pods import LOST_AFTER, answering, canary_replicas, carrying, ready, silent
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
 from modelrollout.core.status import Baseline, Rollout, Stage, Status
+from modelrollout.core.suspicion import cleared, held_weight, newly_suspected
 from modelrollout.core.verdicts import metric_states, step_length
 
 
@@ -14,21 +15,36 @@ def progressing(s: Snapshot, rollout: Rollout) -> Status:
     """The next state of a rollout in its steps."""
     step = rollout.current_step
     assert step is not None
-    changed = _pods_lost(s, rollout)
+    changed = _pods_lost(s, rollout) or newly_suspected(s, rollout) or cleared(s, rollout)
     if changed is not None:
         return changed
+    back = held_weight(s, rollout)
+    if back is not None and rollout.step > 1:
+        return _stepped_back(s, rollout, back)
     if rollout.step_started is None:
         return _entering(s, rollout)
     if s.route is None or s.route.weight != step.weight or s.route.problem:
         # Somebody else changed the route, or a gateway does not follow it any more: the step begins again with it.
         return s.status.with_rollout(step_started=None)
     length, proven = step_length(s, rollout, step), answering(s, Track.CANARY, rollout.target.version)
-    if length is None or s.now - rollout.step_started < length or len(proven) < _needed(s, rollout):
+    if (
+        rollout.suspected is not None
+        or length is None
+        or s.now - rollout.step_started < length
+        or len(proven) < _needed(s, rollout)
+    ):
         return s.status
     baseline = _kept_baseline(s, rollout)
     if rollout.step < len(rollout.steps):
         return s.status.with_rollout(step=rollout.step + 1, step_started=None, baseline=baseline)
     return s.status.with_rollout(stage=Stage.PROMOTING, since=s.now, baseline=baseline)
+
+
+def _stepped_back(s: Snapshot, rollout: Rollout, weight: int) -> Status:
+    """Suspected: judged at the first step's weight until that is settled."""
+    if rollout.live == weight or rollout.live_since is None or not weight_is_live(s, weight):
+        return s.status
+    return s.status.with_rollout(live=weight, live_since=s.now)
 
 
 def _entering(s: Snapshot, rollout: Rollout) -> Status:

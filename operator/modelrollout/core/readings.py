@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from modelrollout.core.counters import PodWindow
+from modelrollout.core.judge.memory import Memory
 from modelrollout.core.names import Track, child
 from modelrollout.core.pods import counts_as_new
 from modelrollout.core.snapshot import Pod, Snapshot
@@ -39,7 +40,9 @@ class MetricsPlan:
     """What to measure. `key` names the comparison: runs of breaches do not reach across it.
 
     A pod's answers count from its window's start on. `weight` is the live weight to check the split against, None
-    where the split is not what the route says.
+    where the split is not what the route says. Without `judged` the canary has no traffic yet and only the sequential
+    judge looks, at stable alone; `others` are pods that will be on a side. `stored` is what that judge had remembered.
+    `may_miss_stable` says that pods which serve the stable version alone may be gone for good.
     """
 
     key: str
@@ -50,6 +53,11 @@ class MetricsPlan:
     stable: tuple[PodWindow, ...]
     baseline: tuple[Baseline, ...] = ()
     weight: int | None = None
+    attempt: int = 0
+    judged: bool = True
+    others: tuple[str, ...] = ()
+    may_miss_stable: bool = False
+    stored: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +95,34 @@ def _capacity(s: Snapshot) -> CapacityQuestion | None:
 
 def _metrics(s: Snapshot) -> MetricsPlan | None:
     rollout = s.status.rollout
-    if rollout is None or s.spec.analysis is None or not _judged(rollout):
+    if rollout is None or s.spec.analysis is None or not (_judged(rollout) or _prepared(s, rollout)):
         return None
     old, new = sides(s, rollout)
+    judged = _judged(rollout)
     settled = rollout.stage is Stage.PROGRESSING and rollout.step_started is not None
     return MetricsPlan(
         key=comparison(rollout),
         namespace=s.namespace,
         model=s.spec.model_name,
         analysis=s.spec.analysis,
-        canary=tuple(_window(pod, rollout) for pod in new),
+        canary=tuple(_window(pod, rollout) for pod in new) if judged else (),
         stable=tuple(_window(pod, rollout) for pod in old),
         baseline=rollout.baseline,
         weight=rollout.live if settled else None,
+        attempt=rollout.attempt,
+        judged=judged,
+        others=() if judged else tuple(pod.name for pod in new),
+        may_miss_stable=rollout.stage in {Stage.PROMOTING, Stage.BAKING},
+        stored=s.stored if s.stored and s.stored.attempt == rollout.attempt else None,
     )
+
+
+def _prepared(s: Snapshot, rollout: Rollout) -> bool:
+    """Whether the sequential judge looks at stable before the canary has traffic."""
+    return bool(s.spec.analysis and s.spec.analysis.sequential) and rollout.stage in {
+        Stage.PREPARING,
+        Stage.PROGRESSING,
+    }
 
 
 def _judged(rollout: Rollout) -> bool:
@@ -136,4 +158,6 @@ def _window(pod: Pod, rollout: Rollout) -> PodWindow:
     if rollout.stage is not Stage.PROGRESSING and pod.track is Track.STABLE and pod.server.changed is not None:
         start = max(start, pod.server.changed)
     first = rollout.stage is Stage.PROGRESSING and rollout.step <= 1 and pod.track is Track.CANARY
-    return PodWindow(pod.name, start, pod.started, new=first)
+    promoted = rollout.stage in {Stage.PROMOTING, Stage.BAKING} and pod.track is Track.STABLE
+    changed = pod.server.changed if promoted else None
+    return PodWindow(pod.name, start, pod.started, new=first, changed=changed)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from modelrollout.core.analysis import Analysed
+from modelrollout.core.judge.memory import Memory
 from modelrollout.core.model_config import ModelTarget
 from modelrollout.core.names import Track, is_child
 from modelrollout.core.revisions import Revision
@@ -220,7 +221,8 @@ class Snapshot:
     `refused` is the API server's word about a write of ours that it refused last time, empty when it took them all.
     `contested` names the child that somebody else changes again and again. `invalid` is what is wrong with `spec` as it
     stands, when `spec` here is the last one that could be read. `conflict` says which older object has a match that
-    this one claims too. `request` is the request annotation.
+    this one claims too. `request` is the request annotation. `stored` is what the judge had remembered when it last
+    was written to the cluster.
     """
 
     now: datetime
@@ -242,6 +244,7 @@ class Snapshot:
     invalid: str = ""
     conflict: str = ""
     request: str = ""
+    stored: Memory | None = None
 
     def track(self, track: Track) -> tuple[Pod, ...]:
         """The pods of one track that are not on their way out, by name."""

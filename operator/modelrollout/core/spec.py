@@ -40,6 +40,21 @@ class Policy(StrEnum):
     ABORT = "Abort"
 
 
+class Test(StrEnum):
+    """How a metric's numbers are judged: against limits, or against what stable does at the same time."""
+
+    LIMITS = "Limits"
+    SEQUENTIAL = "Sequential"
+
+
+class Suspicion(StrEnum):
+    """What to do when a metric suspects the canary: back to the first step's weight, stay, or only say so."""
+
+    STEP_BACK = "StepBack"
+    HOLD = "Hold"
+    IGNORE = "Ignore"
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
     """Extended resource of each pod, request and limit alike."""
@@ -92,6 +107,11 @@ class Limits:
         """Whether the stable side's value is needed."""
         return self.max_ratio_to_stable is not None or self.max_drop_from_stable is not None
 
+    @property
+    def absolute(self) -> bool:
+        """Whether there is a bound that needs no stable side."""
+        return self.max is not None or self.min is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -110,17 +130,31 @@ class Metric:
     on_error: Policy = Policy.HOLD
     on_low_traffic: Policy = Policy.ADVANCE
     on_inconclusive: Policy = Policy.ADVANCE
-    test: str = "Limits"
+    on_suspicion: Suspicion = Suspicion.STEP_BACK
+    require_pass: bool = False
+    warmup: timedelta = timedelta()
+    test: Test = Test.LIMITS
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Where measurements come from, how often, and what is judged."""
+    """Where measurements come from, how often, and what is judged.
+
+    `baseline` is how far back stable is looked at before the canary gets traffic; `suspicion` how long a suspicion
+    that is not confirmed holds a rollout up.
+    """
 
     address: str
     timeout: timedelta
     interval: timedelta
     metrics: tuple[Metric, ...]
+    baseline: timedelta = timedelta(minutes=10)
+    suspicion: timedelta = timedelta(minutes=5)
+
+    @property
+    def sequential(self) -> tuple[Metric, ...]:
+        """The metrics that are judged against what stable does at the same time."""
+        return tuple(metric for metric in self.metrics if metric.test is Test.SEQUENTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +204,10 @@ class Spec:
     history_limit: int
 
 
+WARMUP = timedelta(seconds=30)
+"""So long after its first answer a server's times say nothing of it: first requests compile and fill caches."""
 DEFAULT_METRICS = (
-    Metric("error-rate", MetricKind.ERROR_RATE, Limits(max_ratio_to_stable=2.0, max_if_stable_zero=0.01)),
-    Metric("latency", MetricKind.LATENCY, Limits(max_ratio_to_stable=1.5)),
+    Metric("error-rate", MetricKind.ERROR_RATE, Limits(), test=Test.SEQUENTIAL),
+    Metric("latency", MetricKind.LATENCY, Limits(), test=Test.SEQUENTIAL, warmup=WARMUP),
 )
 """What `analysis` without metrics judges (docs/design.md, "Analysis")."""

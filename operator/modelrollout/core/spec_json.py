@@ -5,6 +5,7 @@ from typing import Any
 
 from modelrollout.core.spec import (
     DEFAULT_METRICS,
+    WARMUP,
     Analysis,
     Gpu,
     InvalidSpec,
@@ -17,6 +18,8 @@ from modelrollout.core.spec import (
     Spec,
     Step,
     Strategy,
+    Suspicion,
+    Test,
     Traffic,
 )
 from modelrollout.core.values import JSON, parse_decimal, parse_duration
@@ -104,11 +107,14 @@ def _max_parallel(value: int | str) -> int | str:
 
 def _analysis(raw: JSON) -> Analysis:
     metrics = tuple(_metric(metric) for metric in raw.get("metrics", ()))
+    suspicion, baseline = raw.get("suspicionDuration", "5m"), raw.get("baselineDuration", "10m")
     return Analysis(
         address=raw["prometheus"]["address"],
         timeout=parse_duration(raw["prometheus"].get("timeout", "5s")),
         interval=parse_duration(raw.get("interval", "10s")),
         metrics=metrics or DEFAULT_METRICS,
+        baseline=parse_duration(baseline),
+        suspicion=parse_duration(suspicion),
     )
 
 
@@ -124,11 +130,17 @@ def _metric(raw: JSON) -> Metric:
         "on_error": _optional(Policy, raw.get("onError")),
         "on_low_traffic": _optional(Policy, raw.get("onLowTraffic")),
         "on_inconclusive": _optional(Policy, raw.get("onInconclusive")),
+        "on_suspicion": _optional(Suspicion, raw.get("onSuspicion")),
+        "require_pass": raw.get("requirePass"),
+        "warmup": _optional(parse_duration, raw.get("warmup")),
     }
-    limits = raw.get("limits", {})
+    limits, kind, test = raw.get("limits", {}), MetricKind(raw["kind"]), _test(raw)
+    if kind is MetricKind.LATENCY and test is Test.SEQUENTIAL and given["warmup"] is None:
+        given["warmup"] = WARMUP
     return Metric(
         name=raw["name"],
-        kind=MetricKind(raw["kind"]),
+        kind=kind,
+        test=test,
         limits=Limits(
             max=_optional(parse_decimal, limits.get("max")),
             min=_optional(parse_decimal, limits.get("min")),
@@ -138,6 +150,14 @@ def _metric(raw: JSON) -> Metric:
         ),
         **{key: value for key, value in given.items() if value is not None},
     )
+
+
+def _test(raw: JSON) -> Test:
+    """The test of a metric: the one it names; without a name limits that compare with stable say which."""
+    if "test" in raw:
+        return Test(raw["test"])
+    limited = {"maxRatioToStable", "maxIfStableZero", "maxDropFromStable"} & raw.get("limits", {}).keys()
+    return Test.LIMITS if limited or raw["kind"] == MetricKind.QUERY else Test.SEQUENTIAL
 
 
 def _optional(read: Any, value: Any) -> Any:

@@ -70,7 +70,9 @@ class Rollout:
     `step` counts from 1, 0 before the first. `step_started` is when the step's weight was live, None until then. `live`
     is the weight that was live last, this step's or the one's before, and `live_since` since when, None for 0.
     `carriers` is how many canary pods were ready then; `lost_since` is since when fewer are, and `setbacks` how often
-    the weight went to 0 for it. `since` is when the stage was entered. `method` is frozen once the steps begin.
+    the weight went to 0 for it. `suspected` is when metric `suspect` last suspected the canary, None when that is over,
+    and `suspicions` how often that was. `odd` are canary pods that were bad alone. `since` is when the stage was
+    entered. `method` is frozen once the steps begin.
     Without `steps` it is a way back by the fast path.
     """
 
@@ -88,6 +90,10 @@ class Rollout:
     carriers: int = 0
     lost_since: datetime | None = None
     setbacks: int = 0
+    suspected: datetime | None = None
+    suspect: str = ""
+    suspicions: int = 0
+    odd: tuple[str, ...] = ()
     fits: bool = False
     baseline: tuple[Baseline, ...] = ()
     end: End | None = None

@@ -128,6 +128,10 @@ def _rollout_json(rollout: Rollout | None, story: Story) -> dict[str, Any] | Non
             "carriers": rollout.carriers or None,
             "lostSince": _time_json(rollout.lost_since),
             "setbacks": rollout.setbacks or None,
+            "suspectedSince": _time_json(rollout.suspected),
+            "suspectedBy": rollout.suspect or None,
+            "suspicions": rollout.suspicions or None,
+            "oddPods": list(rollout.odd) or None,
             "fits": rollout.fits or None,
             "baseline": [_baseline_json(item) for item in rollout.baseline] or None,
             **(_end_json(rollout.end) if rollout.end else {}),
@@ -154,6 +158,10 @@ def _rollout(raw: JSON | None, target: JSON | None) -> Rollout | None:
         carriers=raw.get("carriers", 0),
         lost_since=_time(raw.get("lostSince")),
         setbacks=raw.get("setbacks", 0),
+        suspected=_time(raw.get("suspectedSince")),
+        suspect=raw.get("suspectedBy", ""),
+        suspicions=raw.get("suspicions", 0),
+        odd=tuple(raw.get("oddPods", ())),
         fits=raw.get("fits", False),
         baseline=tuple(
             Baseline(item["name"], float(item["value"]), float(item["requests"])) for item in raw.get("baseline", ())

@@ -1,4 +1,4 @@
-"""What people read: phase, message, progress, conditions, events. Derived anew in every pass; nothing branches on it.
+"""What people read: phase, message, progress, conditions. Derived anew in every pass; nothing branches on it.
 
 Nothing here changes with time alone, so an object where nothing happens is never written.
 """
@@ -6,15 +6,16 @@ Nothing here changes with time alone, so an object where nothing happens is neve
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from modelrollout.core.actions import Emit
 from modelrollout.core.analysis import Verdict
 from modelrollout.core.diagnosis import stuck_words
 from modelrollout.core.names import Track
 from modelrollout.core.pods import answering, canary_replicas, changing, held_up, keeps_standby, not_returned, verified
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Method
-from modelrollout.core.status import Condition, Outcome, Rollout, Stage, Status, Story
-from modelrollout.core.verdicts import current, head, holding
+from modelrollout.core.status import Condition, Rollout, Stage, Status, Story
+from modelrollout.core.suspicion import held_weight, suspected_until
+from modelrollout.core.values import format_time
+from modelrollout.core.verdicts import current, holding, waits_for_baseline
 from modelrollout.core.world import has_room, waits_for_room
 
 _WORST_FIRST = (
@@ -95,7 +96,7 @@ def _message(s: Snapshot, status: Status) -> str:
         case Stage.PROMOTING:
             if waits_for_room(s, rollout):
                 return _no_room(s, "one more stable pod", "")
-            why = _hold(s, rollout) or stuck_words(held_up(s, rollout), s.now)
+            why = _suspected_words(s, rollout) or _hold(s, rollout) or stuck_words(held_up(s, rollout), s.now)
             how = "rolling the stable pods to" if rollout.method is Method.ROLL else "loading into the stable pods"
             return f"{how} version {version}" + (f"; waiting: {why}" if why else "")
         case Stage.BAKING:
@@ -140,7 +141,7 @@ def _preparing_message(s: Snapshot, rollout: Rollout) -> str:
         return f"starting canary pods with version {version}"
     if not rollout.fits and rollout.method is Method.RELOAD:
         return "proving in one canary pod that both versions fit in one server"
-    return f"canary ready with version {version}"
+    return f"canary ready with version {version}; {waits_for_baseline(s, rollout)}".removesuffix("; ")
 
 
 def _no_room(s: Snapshot, whom: str, waiting: str) -> str:
@@ -152,12 +153,27 @@ def _no_room(s: Snapshot, whom: str, waiting: str) -> str:
 def _progressing_message(s: Snapshot, rollout: Rollout) -> str:
     step = rollout.current_step
     assert step is not None
+    suspected = _suspected_words(s, rollout)
+    if suspected:
+        return suspected
     if rollout.step_started is None:
         if len(answering(s, Track.CANARY, rollout.target.version)) < canary_replicas(s, rollout):
             return f"waiting for the canary pods of step {rollout.step}"
         return f"setting weight {step.weight} %{_not_live(s)}"
     why = _hold(s, rollout)
     return f"version {rollout.target.version} at {step.weight} %" + (f"; holding: {why}" if why else ", being judged")
+
+
+def _suspected_words(s: Snapshot, rollout: Rollout) -> str:
+    """Who suspects the canary, what that has led to, and when it is over; empty without a suspicion."""
+    until = suspected_until(s, rollout)
+    if until is None:
+        return ""
+    back = held_weight(s, rollout)
+    what = "held where it is" if back is None else f"judged at {back} %"
+    where = f"then step {rollout.step} goes on" if rollout.stage is Stage.PROGRESSING else "then promotion goes on"
+    who = f"version {rollout.target.version} is suspected by {rollout.suspect}"
+    return f"{who}: {what} until {format_time(until)}, {where}"
 
 
 def _not_live(s: Snapshot) -> str:
@@ -243,40 +259,6 @@ def _condition(s: Snapshot, kind: str, value: str, reason: str, message: str) ->
     # metav1.Time has whole seconds; the time moves only when the status flips
     since = before.since if before and before.status == value else s.now.replace(microsecond=0)
     return Condition(kind, value, reason, message[:1024], since, s.generation)
-
-
-def events(s: Snapshot, status: Status) -> tuple[Emit, ...]:
-    """What happened between the status before this pass and after it: one event per change, past tense."""
-    before, after = s.status.rollout, status.rollout
-    if before is None and after is not None:
-        return (Emit("RolloutStarted", f"attempt {after.attempt}: version {after.target.version}"),)
-    if before is not None and after is None:
-        return (_ending(status),)
-    if before is None or after is None:
-        return ()
-    if before.stage is not after.stage:
-        return (_stage_event(after),)
-    if before.step_started is None and after.step_started is not None and after.current_step is not None:
-        return (Emit("WeightLive", f"step {after.step}/{len(after.steps)}: {after.current_step.weight} % is live"),)
-    if before.step != after.step and after.current_step is not None:
-        return (Emit("StepEntered", f"step {after.step}/{len(after.steps)}: {after.current_step.weight} %"),)
-    silent = {item.name for item in s.status.analysis if item.silent_since}
-    newly = (item for item in status.analysis if item.silent_since and item.name not in silent)
-    said = (f"{item.name}: {item.verdict}: {head(item.detail)}" for item in newly)
-    return tuple(Emit("AnalysisHolds", text, warning=True) for text in said)
-
-
-def _stage_event(rollout: Rollout) -> Emit:
-    if rollout.stage is Stage.ROLLING_BACK and rollout.end is not None:
-        return Emit(rollout.end.reason, rollout.end.message, warning=rollout.end.outcome is Outcome.ROLLED_BACK)
-    reasons = {Stage.PROGRESSING: "CanaryReady", Stage.PROMOTING: "StepsPassed", Stage.BAKING: "BakeStarted"}
-    return Emit(reasons.get(rollout.stage, str(rollout.stage)), f"version {rollout.target.version}")
-
-
-def _ending(status: Status) -> Emit:
-    entry = status.history[0]
-    text = f"version {entry.target.version}: {entry.end.message}"
-    return Emit(str(entry.end.outcome), text, warning=entry.end.outcome is Outcome.ROLLED_BACK)
 
 
 def stalled_alone(before: Status, generation: int, now: datetime, reason: str, message: str) -> Status:

@@ -116,7 +116,7 @@ def _chosen(s: Snapshot, rollout: Rollout) -> set[str]:
     if not rollout.steps:
         return {pod.name for pod in pods}
     under_way = {pod.name for pod in pods if touched(rollout, pod) or verified(s, rollout, pod)}
-    if holding(s, rollout) or any(pod.report is None for pod in pods):
+    if holding(s, rollout) or rollout.suspected is not None or any(pod.report is None for pod in pods):
         return under_way
     free = max(0, s.spec.strategy.parallel(s.spec.serving.replicas) - len(changing(s, rollout)))
     waiting = [pod.name for pod in pods if pod.ready and pod.name not in under_way]

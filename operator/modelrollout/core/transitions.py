@@ -33,16 +33,17 @@ from modelrollout.core.status import (
     Status,
     Version,
 )
+from modelrollout.core.suspicion import cleared, newly_suspected
 from modelrollout.core.targets import proving_pod
 from modelrollout.core.undo import UNDONE, goes_back, method
 from modelrollout.core.values import parse_time
-from modelrollout.core.verdicts import holding, judged
+from modelrollout.core.verdicts import holding, judged, metric_states, waits_for_baseline
 from modelrollout.core.world import drained
 
 
 def next_status(s: Snapshot) -> Status:
     """The status after this pass, its story aside."""
-    measured = replace(s, status=replace(s.status, analysis=judged(s)))
+    measured = replace(s, status=replace(_with_odd_pods(s), analysis=judged(s)))
     return replace(_next(measured), last_request=handled(s))
 
 
@@ -66,6 +67,16 @@ def _next(s: Snapshot) -> Status:
             return _baking(s, rollout)
         case Stage.ROLLING_BACK:
             return _rolling_back(s, rollout)
+
+
+def _with_odd_pods(s: Snapshot) -> Status:
+    """The status with the canary pods that turned out to be bad alone; they are replaced once that is on record."""
+    rollout = s.status.rollout
+    if rollout is None:
+        return s.status
+    odd = {pod for _, state in metric_states(s, rollout) for pod in state.last.odd}
+    new = tuple(sorted(odd - set(rollout.odd)))
+    return s.status.with_rollout(odd=(*rollout.odd, *new)) if new else s.status
 
 
 def _settled(s: Snapshot) -> Status:
@@ -137,7 +148,7 @@ def _preparing(s: Snapshot, rollout: Rollout) -> Status:
     if ready and not proved and _both_answer(s, rollout):
         return s.status.with_rollout(fits=True)
     alone = all(pod.report and pod.report.active == {rollout.target.version} for pod in s.track(Track.CANARY))
-    if ready and proved and alone:
+    if ready and proved and alone and not waits_for_baseline(s, rollout):
         return s.status.with_rollout(stage=Stage.PROGRESSING, since=s.now, step=1, steps=s.spec.strategy.steps)
     if _too_late(s):
         return _take_back(s, _not_ready(s, rollout))
@@ -196,8 +207,8 @@ def _promoting(s: Snapshot, rollout: Rollout) -> Status:
             message = f"stable pod {pod.name} could not load version {rollout.target.version}: {error}"
             return _take_back(s, End(Outcome.ROLLED_BACK, "PromotionLoadFailed", message, error))
     if promoted(s, rollout):
-        return s.status.with_rollout(stage=Stage.BAKING, since=s.now)
-    return s.status
+        return s.status.with_rollout(stage=Stage.BAKING, since=s.now, suspected=None, suspect="")
+    return newly_suspected(s, rollout) or cleared(s, rollout) or s.status
 
 
 def _roll_failure(s: Snapshot, rollout: Rollout, pod: Pod) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -53,6 +53,11 @@ def format_time(moment: datetime) -> str:
 def parse_time(text: str) -> datetime:
     """The inverse of `format_time`; also reads the API server's own times (whole seconds)."""
     return datetime.fromisoformat(text)
+
+
+def moment_of(seconds: float) -> datetime:
+    """A moment in UTC from POSIX seconds."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def covers(actual: Any, wanted: Any) -> bool:

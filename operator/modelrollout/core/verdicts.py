@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from modelrollout.core.analysis import SILENT, SPLIT, Analysed, MetricState, Verdict
 from modelrollout.core.readings import comparison
 from modelrollout.core.snapshot import Snapshot
-from modelrollout.core.spec import Metric, Policy, Step
+from modelrollout.core.spec import Metric, Policy, Step, Test
 from modelrollout.core.status import Judged, Rollout
 
 LATE = timedelta(seconds=1)
@@ -37,8 +37,8 @@ def judged(s: Snapshot) -> tuple[Judged, ...]:
     analysed = current(s, rollout) if rollout else None
     if analysed is None or s.spec.analysis is None:
         return s.status.analysis
-    kinds = {metric.name: (str(metric.kind), metric.test) for metric in s.spec.analysis.metrics}
-    kinds[SPLIT] = ("Split", "Limits")
+    kinds = {metric.name: (str(metric.kind), str(metric.test)) for metric in s.spec.analysis.metrics}
+    kinds[SPLIT] = ("Split", str(Test.SEQUENTIAL))
     # What is not measured for the moment, as the split while a weight is being set, keeps its last verdict.
     said = {item.name: item for item in s.status.analysis if item.name in kinds}
     said |= {name: _judged(s, name, *kinds[name], state) for name, state in analysed.metrics.items() if name in kinds}
@@ -61,8 +61,15 @@ def silent_policy(metric: Metric, verdict: Verdict) -> Policy:
 
 
 def talking_policy(metric: Metric, verdict: Verdict) -> Policy | None:
-    """What to do about a metric that has an open verdict, None for a clear one."""
-    return {Verdict.LOW_TRAFFIC: metric.on_low_traffic, Verdict.INCONCLUSIVE: metric.on_inconclusive}.get(verdict)
+    """What to do about a metric that has an open verdict, None for a clear one.
+
+    A suspicion is settled by itself (`suspicion`); the step's end does not wait for one that is to be ignored.
+    """
+    return {
+        Verdict.LOW_TRAFFIC: metric.on_low_traffic,
+        Verdict.INCONCLUSIVE: metric.on_inconclusive,
+        Verdict.SUSPECT: Policy.ADVANCE,
+    }.get(verdict)
 
 
 def holding(s: Snapshot, rollout: Rollout) -> str:
@@ -87,6 +94,23 @@ def holding(s: Snapshot, rollout: Rollout) -> str:
     return ""
 
 
+LEAST_BASELINE = timedelta(minutes=1)
+"""So long stable has to be seen before the canary gets traffic: with less, one good version in fifty is aborted."""
+
+
+def waits_for_baseline(s: Snapshot, rollout: Rollout) -> str:
+    """Why the canary gets no traffic yet for want of something to compare with, empty when there is enough."""
+    metrics = s.spec.analysis.sequential if s.spec.analysis else ()
+    memory = s.analysed.memory if s.analysed else None
+    if not metrics or (memory and memory.attempt == rollout.attempt and memory.baseline >= LEAST_BASELINE.seconds):
+        return ""
+    silent = [(metric, state) for metric, state in metric_states(s, rollout) if state.verdict in SILENT]
+    if silent and all(silent_policy(metric, state.verdict) is Policy.ADVANCE for metric, state in silent):
+        return ""
+    why = next((f": {state.verdict}: {head(state.last.detail)}" for _, state in silent), "")
+    return f"watching stable for {LEAST_BASELINE.seconds} s to compare with{why}"
+
+
 def head(detail: str) -> str:
     """An evidence line without its query."""
     return detail.split("; query ", maxsplit=1)[0]
@@ -108,10 +132,12 @@ def _metric_length(metric: Metric, state: MetricState, step: Step) -> timedelta 
         return step.duration
     if state.verdict in SILENT:
         return step.max_duration
+    if metric.require_pass:
+        return None
     # The next rounds tell whether a breach becomes a failure: no step ends on one that is open.
     if state.breaches or talking_policy(metric, state.verdict) is not Policy.ADVANCE:
         return None
-    return step.duration if state.verdict is Verdict.INCONCLUSIVE else step.max_duration
+    return step.max_duration if state.verdict is Verdict.LOW_TRAFFIC else step.duration
 
 
 def next_deadline(s: Snapshot, rollout: Rollout) -> datetime | None:

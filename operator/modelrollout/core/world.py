@@ -16,6 +16,7 @@ from modelrollout.core.revisions import Revision
 from modelrollout.core.snapshot import PROPAGATION, Route, Snapshot
 from modelrollout.core.spec import Method, Strategy
 from modelrollout.core.status import Rollout, Stage, Status
+from modelrollout.core.suspicion import held_weight
 from modelrollout.core.targets import alone, next_target, server_targets, start_targets
 
 
@@ -95,12 +96,21 @@ def wanted_weight(s: Snapshot, rollout: Rollout) -> int:
         return 0
     if (rollout.lost_since and rollout.live_since is None) or _nobody_answers(s, rollout):
         return 0
+    back = held_weight(s, rollout)
+    wanted = step.weight if back is None else min(back, step.weight)
+    found = (s.route.weight or 0) if s.route else 0
+    if _unmeasured(s, rollout):
+        return min(found, wanted)
     if len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout):
-        return step.weight
+        return wanted
     # A process that has just started has asked no server yet: what was raised before it stays until it has.
     unasked = any(pod.report is None and pod.server.silent_since is None for pod in ready(s, Track.CANARY))
-    found = (s.route.weight or 0) if s.route and unasked else 0
-    return min(max(rollout.live, found), step.weight)
+    return min(max(rollout.live, found if unasked else 0), wanted)
+
+
+def _unmeasured(s: Snapshot, rollout: Rollout) -> bool:
+    """Whether this process has measured nothing yet: the one before may have lowered the weight on a suspicion."""
+    return s.analysed is None and rollout.step > 1 and bool(s.spec.analysis and s.spec.analysis.sequential)
 
 
 def _nobody_answers(s: Snapshot, rollout: Rollout) -> bool:

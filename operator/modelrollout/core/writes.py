@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from modelrollout.core import manifests, names
 from modelrollout.core.actions import Action, Annotate, Apply, Delete, Reload
+from modelrollout.core.judge.memory import landmarks
+from modelrollout.core.judge.memory_json import memory_to_text
 from modelrollout.core.manifests import Owner
 from modelrollout.core.model_config import ModelTarget
 from modelrollout.core.names import Track, child
@@ -23,11 +25,16 @@ RESEND_UNANSWERED = timedelta(seconds=30)
 """A call that was never answered pins a thread of the server; a few more, and it would answer nothing at all."""
 
 
+KEEP_EVERY = 60.0
+"""Seconds between two writes of what the judge remembers: what a kill loses is read again from Prometheus."""
+
+
 def writes(s: Snapshot, status: Status, world: World, route_written: bool) -> Iterator[Action]:
     """Everything but what had to come first: objects, reload calls, then what is to go."""
     own = owner(s)
     back = status.rollout is not None and status.rollout.stage is Stage.ROLLING_BACK
     yield from _differing(s, _records(s, status, own))
+    yield from _remembered(s, status, own)
     yield from _differing(s, _sides(s, world, own))
     if status.rollout is not None and status.rollout.stage is Stage.INITIALIZING:
         yield from _restart_initial(s, world)
@@ -37,6 +44,7 @@ def writes(s: Snapshot, status: Status, world: World, route_written: bool) -> It
         yield from _hasten(s, world.stable)
     else:
         yield from reloads(s, status, world)
+    yield from _replace_odd_pods(s, status)
     if world.canary is None:
         yield from _remove_canary(s)
     if status.rollout is None:
@@ -53,6 +61,27 @@ def _records(s: Snapshot, status: Status, owner: Owner) -> Iterator[JSON]:
     wanted = {version.revision for version in (status.stable, status.rollout and status.rollout.target) if version}
     for name in sorted(wanted & s.revisions.keys()):
         yield manifests.controller_revision(owner, s.revisions[name])
+
+
+def _remembered(s: Snapshot, status: Status, owner: Owner) -> Iterator[Apply]:
+    """What the judge remembers: once a minute, and at once when a verdict hangs on it."""
+    memory = s.analysed.memory if s.analysed else None
+    rollout, found = status.rollout, s.child("ConfigMap", names.memory(s.name))
+    if memory is None or rollout is None or memory.attempt != rollout.attempt or not memory.metrics:
+        return
+    if found is not None and not found.owned:
+        return
+    stored = s.stored if s.stored and s.stored.attempt == memory.attempt else None
+    if stored is None or memory.at - stored.at >= KEEP_EVERY or landmarks(memory) != landmarks(stored):
+        yield Apply(manifests.memory(owner, memory_to_text(memory)), "evidence", create=found is None)
+
+
+def _replace_odd_pods(s: Snapshot, status: Status) -> Iterator[Action]:
+    """A canary pod that was bad alone is ended; its Deployment makes another."""
+    odd = status.rollout.odd if status.rollout else ()
+    for pod in s.track(Track.CANARY):
+        if pod.name in odd:
+            yield Delete("Pod", pod.name, pod.uid, "worse than all others")
 
 
 def _sides(s: Snapshot, world: World, owner: Owner) -> Iterator[JSON]:

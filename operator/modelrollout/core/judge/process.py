@@ -7,7 +7,7 @@ the answers explains, for six ratios at once.
 """
 
 from dataclasses import dataclass, replace
-from math import exp, inf, log, log1p
+from math import exp, log, log1p
 
 RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """How much worse the canary may be: one bet for each."""
@@ -84,7 +84,8 @@ class Comparison:
     """All that a comparison remembers; times in POSIX seconds.
 
     `banked` and `open` are the log evidence of closed blocks and of the one under way, per ratio. `spread` is how much
-    a side's blocks vary, over how much the prior expects. `calm_ratio` and `calm_share` are log evidence that the
+    a side's blocks vary, over how much the prior expects. `canary` and `stable` are totals of the time in which both
+    answered. `calm_ratio` and `calm_share` are log evidence that the
     canary is no worse than is tolerated.
     """
 
@@ -173,7 +174,7 @@ def _counted(c: Comparison, at: float, seconds: float, canary: Arm, stable: Arm 
         stable_rate=rate,
         block=block,
         canary=c.canary + canary,
-        stable=c.stable + seen,
+        stable=c.stable + (seen if canary.answers else NOTHING),
         slots=c.slots + new_slot,
         last_slot=slot if new_slot else c.last_slot,
     )
@@ -212,25 +213,34 @@ def _learned(c: Comparison) -> float:
 
 def _gains(
     c: Comparison, canary: Arm, stable: Arm | None, canary_effect: float, stable_effect: float
-) -> tuple[list[float], float]:
+) -> tuple[tuple[float, ...], float]:
     """Log evidence for each ratio, and against a share of bad answers over what is tolerated."""
     bad, exposed = canary.bad / canary_effect, canary.answers / canary_effect
-    expected = c.expected
-    tolerated, hoped = expected + TOLERATED_SHARE, expected + TOLERATED_SHARE / 4
+    tolerated, hoped = c.expected + TOLERATED_SHARE, c.expected + TOLERATED_SHARE / 4
     share = bad * log(hoped / tolerated) + exposed * (tolerated - hoped)
-    if stable is None:
-        # A remembered rate is known as well as the counts behind it: bet against its upper end.
-        known = c.stable_rate
-        rate = (known.bad + 2 * (known.bad + 1) ** 0.5 + 1) / known.answers if known.answers else inf
-        if rate == inf:
-            return [0.0] * len(RATIOS), 0.0
-        return [bad * up - rate * exposed * (r - 1) for r, up in zip(RATIOS, _LOG_RATIOS, strict=True)], share
+    if stable is not None:
+        return bets(canary, stable, canary_effect, stable_effect), share
+    # A remembered rate is known as well as the counts behind it: bet against its upper end.
+    known = c.stable_rate
+    if not known.answers:
+        return _ZERO, 0.0
+    rate = (known.bad + 2 * (known.bad + 1) ** 0.5 + 1) / known.answers
+    return tuple(bad * up - rate * exposed * (r - 1) for r, up in zip(RATIOS, _LOG_RATIOS, strict=True)), share
+
+
+def bets(canary: Arm, stable: Arm, canary_effect: float, stable_effect: float) -> tuple[float, ...]:
+    """Log evidence for each ratio from both sides' answers: given one bad answer, whose is it?
+
+    Conditional on when bad answers come it is a coin whose bias is the canary's share of the answers, whatever the
+    traffic does (Lindon and Malek, arXiv 2011.03567).
+    """
+    bad = canary.bad / canary_effect
     both = bad + stable.bad / stable_effect
     if not both:
-        return [0.0] * len(RATIOS), share
-    odds = exposed * stable_effect / stable.answers
+        return _ZERO
+    odds = canary.answers / canary_effect * stable_effect / stable.answers
     down = log1p(odds)
-    return [bad * up - both * (log1p(r * odds) - down) for r, up in zip(RATIOS, _LOG_RATIOS, strict=True)], share
+    return tuple(bad * up - both * (log1p(r * odds) - down) for r, up in zip(RATIOS, _LOG_RATIOS, strict=True))
 
 
 def _close(c: Comparison, at: float, rule: Rule) -> Comparison:

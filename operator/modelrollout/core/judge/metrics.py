@@ -1,0 +1,165 @@
+"""What the judge remembers of one metric, and what a round of answers adds to it (docs/judge-statistics.md).
+
+An error rate and a latency are judged alike: as counts of answers that are bad, or slower than a bound. Bounds are
+taken from what stable answered, before the canary has anything to say.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from math import inf, log
+
+from modelrollout.core.counters import Counters, total
+from modelrollout.core.judge.case import Case, hear
+from modelrollout.core.judge.odd import odd_one
+from modelrollout.core.judge.process import BLOCK, LEAST_ANSWERS, NOTHING, TAIL_CAPS, Arm, Rule, begin
+from modelrollout.core.judge.rounds import Round
+from modelrollout.core.spec import Metric, MetricKind
+
+BREAKER_ANSWERS = 20
+"""So many of the canary's last answers are looked at for a failure that needs no statistics."""
+BREAKER_CANARY, BREAKER_STABLE = 0.5, 0.25
+BODY = (0.5, 0.1)
+"""Shares of stable's answers that are slower than a latency's first bounds; its quantile gives the last."""
+
+Arms = tuple[Arm, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """Both sides in one of the last rounds."""
+
+    at: float
+    canary: Arm
+    stable: Arm
+
+
+@dataclass(frozen=True, slots=True)
+class MetricMemory:
+    """All that is remembered of a metric. `bounds` are of a latency, in microseconds.
+
+    `seen` is what stable answered until bounds could be taken. `canary` and `stable` are totals by pod, an arm for each
+    comparison. `broken` says that half of the canary's answers were bad at once; `odd` are canary pods that were bad
+    alone; what was gathered with them was thrown away. `since` is since when the canary is judged (POSIX seconds).
+    """
+
+    case: Case | None = None
+    bounds: tuple[float, ...] = ()
+    seen: Counters = field(default_factory=Counters)
+    canary: Mapping[str, Arms] = field(default_factory=dict)
+    stable: Mapping[str, Arms] = field(default_factory=dict)
+    recent: tuple[Recent, ...] = ()
+    broken: bool = False
+    odd: tuple[str, ...] = ()
+    since: float | None = None
+
+
+def rule_of(metric: Metric, alpha: float) -> Rule:
+    """How sure proof has to be; `alpha` is this metric's part of what all may cost."""
+    return Rule(alpha) if metric.kind is MetricKind.ERROR_RATE else Rule(alpha, TAIL_CAPS)
+
+
+def hear_round(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -> MetricMemory:
+    """What is remembered after a round."""
+    memory = _with_bounds(metric, memory, heard)
+    if memory.case is None:
+        return memory
+    canary = {pod: _arms(memory.bounds, counts) for pod, counts in heard.canary.items()}
+    stable = {pod: _arms(memory.bounds, counts) for pod, counts in (heard.stable or {}).items()}
+    size = len(memory.case.comparisons)
+    ours, theirs = _sum(canary.values(), size), _sum(stable.values(), size)
+    answered = any(arm.answers for arm in ours)
+    sides = [(ours[i], theirs[i] if heard.stable is not None else None) for i in range(size)]
+    memory = replace(
+        memory,
+        case=hear(memory.case, heard.at, heard.seconds, sides, rule),
+        canary=_added(memory.canary, canary),
+        stable=_added(memory.stable, stable) if answered else memory.stable,
+        since=memory.since or (heard.at - heard.seconds if answered else None),
+    )
+    if metric.kind is MetricKind.ERROR_RATE:
+        memory = _watched(memory, Recent(heard.at, ours[0], theirs[0]))
+    return _without_odd_one(memory)
+
+
+def _with_bounds(metric: Metric, memory: MetricMemory, heard: Round) -> MetricMemory:
+    """The memory with a case once there can be one."""
+    if memory.case is not None:
+        return memory
+    begun = heard.at - heard.seconds
+    if metric.kind is MetricKind.ERROR_RATE:
+        return replace(memory, case=Case((begin(begun),)))
+    seen = total((memory.seen, *(heard.stable or {}).values()))
+    bounds = _bounds(seen, metric.quantile) if seen.answers >= LEAST_ANSWERS else ()
+    if not bounds:
+        return replace(memory, seen=seen)
+    # What was seen before the bounds were known still says how many answers are slower than each.
+    before = total((memory.seen,))
+    known = [replace(begin(begun), stable_rate=arm) for arm in _arms(bounds, before)]
+    return replace(memory, case=Case(tuple(known)), bounds=bounds, seen=Counters())
+
+
+def _bounds(seen: Counters, quantile: float) -> tuple[float, ...]:
+    """The bucket bounds that are nearest to stable's median, 90th percentile and the metric's quantile."""
+    tails = {bound: 1 - count / seen.good for bound, count in seen.buckets.items() if bound != inf and seen.good}
+    usable = {bound: tail for bound, tail in tails.items() if 0 < tail < 1}
+    if not usable:
+        # No answer is slower than the lowest bound that holds them all: slower ones would be news.
+        return tuple(sorted(bound for bound, tail in tails.items() if tail <= 0)[:1])
+    wanted = (*BODY, 1 - quantile)
+    chosen = {min(usable, key=lambda bound: abs(log(usable[bound] / share))) for share in wanted}
+    return tuple(sorted(chosen))
+
+
+def _arms(bounds: tuple[float, ...], counts: Counters) -> Arms:
+    """Bad answers; for a latency those slower than each bound, and those that failed, which no server times."""
+    if not bounds:
+        return (Arm(counts.bad, counts.answers),)
+    answers = counts.answers
+    return tuple(Arm(max(0.0, answers - counts.buckets.get(bound, 0.0)), answers) for bound in bounds)
+
+
+def _sum(parts: Iterable[Arms], size: int) -> Arms:
+    sums = [NOTHING] * size
+    for part in parts:
+        sums = [a + b for a, b in zip(sums, part, strict=True)]
+    return tuple(sums)
+
+
+def _added(before: Mapping[str, Arms], now: Mapping[str, Arms]) -> Mapping[str, Arms]:
+    summed = {pod: _sum((arms, before[pod]), len(arms)) if pod in before else arms for pod, arms in now.items()}
+    return {**before, **summed}
+
+
+def _watched(memory: MetricMemory, now: Recent) -> MetricMemory:
+    """The circuit breaker: half of the canary's last answers bad, while stable is well."""
+    recent = [item for item in (*memory.recent, now) if item.at > now.at - BLOCK]
+    while len(recent) > 1 and sum(item.canary.answers for item in recent[1:]) >= BREAKER_ANSWERS:
+        recent.pop(0)
+    canary = _sum(((item.canary,) for item in recent), 1)[0]
+    stable = _sum(((item.stable,) for item in recent), 1)[0]
+    assert memory.case is not None
+    share = stable.bad / stable.answers if stable.answers else memory.case.comparisons[0].expected
+    bad = canary.answers >= BREAKER_ANSWERS and canary.bad >= BREAKER_CANARY * canary.answers
+    return replace(memory, recent=tuple(recent), broken=memory.broken or (bad and share < BREAKER_STABLE))
+
+
+def _without_odd_one(memory: MetricMemory) -> MetricMemory:
+    """Where one pod explains the proof, it is set down as odd, and what was gathered with it is thrown away."""
+    case = memory.case
+    if case is None or not (memory.broken or case.proven is not None):
+        return memory
+    pod = odd_one(memory.canary, memory.stable)
+    if pod is None:
+        return memory
+    afresh = tuple(
+        replace(begin(c.block_begun), stable_rate=c.stable_rate, spread_sum=c.spread_sum, spread_count=c.spread_count)
+        for c in case.comparisons
+    )
+    return replace(
+        memory,
+        case=Case(afresh, suspected=case.suspected),
+        canary={},
+        recent=(),
+        broken=False,
+        odd=(*memory.odd, pod),
+    )

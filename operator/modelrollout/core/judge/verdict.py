@@ -1,0 +1,97 @@
+"""From what the judge remembers of a metric to its verdict, with the evidence in one line."""
+
+from modelrollout.core.analysis import SPLIT, Measurement, Verdict
+from modelrollout.core.judge.case import total_evidence
+from modelrollout.core.judge.metrics import MetricMemory, rule_of
+from modelrollout.core.judge.process import Arm, Comparison, Rule, evidence
+from modelrollout.core.judge.split import LEAST, Split
+from modelrollout.core.spec import Metric
+from modelrollout.core.values import moment_of
+
+MAX_ODD_PODS = 1
+"""So many canary pods may be bad alone; when it happens again, it is the version's doing."""
+
+
+def verdict_of(metric: Metric, memory: MetricMemory, at: float, alpha: float, suspicion: float) -> Measurement:
+    """What is said of the canary at a moment (POSIX seconds). A suspicion stays so many seconds."""
+    if memory.case is None:
+        few = "stable has not answered enough to know which answers are slow"
+        return Measurement(metric.name, Verdict.LOW_TRAFFIC, f"{metric.name}: {few}")
+    rule = rule_of(metric, alpha)
+    verdict = _verdict(metric, memory, at, suspicion)
+    suspected = memory.case.suspected
+    return Measurement(
+        metric.name,
+        verdict,
+        f"{metric.name} {_words(memory, verdict, at, rule)}",
+        suspected=None if suspected is None else moment_of(suspected),
+        odd=memory.odd,
+    )
+
+
+def _verdict(metric: Metric, memory: MetricMemory, at: float, suspicion: float) -> Verdict:
+    case = memory.case
+    assert case is not None
+    if memory.broken or case.proven is not None or len(memory.odd) > MAX_ODD_PODS:
+        return Verdict.FAIL
+    if case.suspected is not None and at - case.suspected < suspicion:
+        return Verdict.SUSPECT
+    totals = case.comparisons[0]
+    if min(totals.canary.answers, _known(totals)) < metric.min_requests:
+        return Verdict.LOW_TRAFFIC
+    return Verdict.PASS if case.no_worse else Verdict.INCONCLUSIVE
+
+
+def _known(c: Comparison) -> float:
+    """Answers that what is expected of stable rests on."""
+    return max(c.stable.answers, c.stable_rate.answers)
+
+
+def _words(memory: MetricMemory, verdict: Verdict, at: float, rule: Rule) -> str:
+    case = memory.case
+    assert case is not None
+    if memory.broken:
+        last = sum((item.canary for item in memory.recent), Arm())
+        words = f"{last.bad:.0f} of the canary's last {last.answers:.0f} answers bad"
+        return f"{verdict.upper()}: {words}; {_both(case.comparisons[0])}"
+    if len(memory.odd) > MAX_ODD_PODS:
+        return f"{verdict.upper()}: canary pods {' and '.join(memory.odd)} were each worse than all others"
+    index = max(range(len(case.comparisons)), key=lambda i: evidence(case.comparisons[i], rule))
+    shown = case.comparisons[index]
+    what = f" slower than {memory.bounds[index] / 1000:.4g} ms or failed" if memory.bounds else ""
+    found = case.highest if case.proven is not None else total_evidence(case.comparisons, rule)
+    sign = ">=" if case.proven is not None else "of"
+    minutes = "" if memory.since is None else f", {_span(at - memory.since)}"
+    odd = f"; without canary pod {memory.odd[0]}, which was worse than all others" if memory.odd else ""
+    bad = what or " bad"
+    numbers = _both(shown, bad)
+    return f"{verdict.upper()}: {numbers}, evidence {found:.2g} {sign} {rule.needed:.0f}{minutes}{odd}"
+
+
+def _both(c: Comparison, what: str = " bad") -> str:
+    canary, stable = c.canary, c.stable if c.stable.answers else c.stable_rate
+    words = f"canary {canary.bad:,.0f}{what} of {canary.answers:,.0f} ({_share(canary)})"
+    words += f", stable {stable.bad:,.0f} of {stable.answers:,.0f} ({_share(stable)})"
+    if canary.bad and stable.bad:
+        words += f", ratio {canary.bad / canary.answers / (stable.bad / stable.answers):.2g}"
+    return words
+
+
+def _share(arm: Arm) -> str:
+    return f"{arm.bad / arm.answers * 100:.2g} %" if arm.answers else "-"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def split_verdict(split: Split) -> Measurement:
+    """Whether the canary gets the share that its weight says."""
+    weight = split.weight
+    if split.off is None:
+        few = f"{split.answers:.0f} requests, {LEAST} needed to see the split"
+        return Measurement(SPLIT, Verdict.LOW_TRAFFIC, few)
+    detail = f"{split.share:.1%} of {split.answers:.0f} requests reached the canary, weight {weight} %"
+    if split.off:
+        return Measurement(SPLIT, Verdict.INCONCLUSIVE, f"SplitMismatch: {detail}")
+    return Measurement(SPLIT, Verdict.PASS, detail)
