@@ -137,4 +137,6 @@ def _manifest(scene: Scene, version: int) -> Object:
         {"weight": 50, "duration": "5s"},
     ]
     spec["strategy"]["bake"] = {"duration": "8s"}
+    # Judged as by default: against what the stable pods answer at the same time.
+    spec["analysis"]["metrics"] = [{"name": "error-rate", "kind": "ErrorRate"}]
     return manifest

@@ -8,6 +8,7 @@ from math import inf
 import pytest
 
 from modelrollout.core.analysis import (
+    Analysed,
     Measurement,
     Reading,
     Verdict,
@@ -97,13 +98,13 @@ def test_judge(limits: dict[str, float], canary: Reading, stable: Reading, verdi
 
 def rounds(*verdicts: bool | Verdict) -> Verdict:
     """The verdict after measurements: True breaks a limit, False does not, a verdict says nothing."""
-    state = None
+    state: Analysed | None = None
     for item in verdicts:
         if isinstance(item, Verdict):
             measured = Measurement("m", item, "")
         else:
             measured = Measurement("m", Verdict.INCONCLUSIVE if item else Verdict.PASS, "", breached=item)
-        state = extend(state, "key", NOW, ((metric(), measured),))
+        state = Analysed("key", NOW, extend(state, "key", ((metric(), measured),)))
     assert state is not None
     return state.metrics["m"].verdict
 
@@ -126,8 +127,8 @@ def test_runs_of_breaches(measured: tuple[bool | Verdict, ...], verdict: Verdict
 def test_another_comparison_starts_afresh() -> None:
     """A run of breaches does not reach into the next step."""
     broken = Measurement("m", Verdict.INCONCLUSIVE, "", breached=True)
-    first = extend(None, "step 1", NOW, ((metric(), broken),))
-    assert extend(first, "step 2", NOW, ((metric(), broken),)).metrics["m"].verdict is Verdict.INCONCLUSIVE
+    first = Analysed("step 1", NOW, extend(None, "step 1", ((metric(), broken),)))
+    assert extend(first, "step 2", ((metric(), broken),))["m"].verdict is Verdict.INCONCLUSIVE
 
 
 def counters(good: float, bad: float = 0) -> Counters:
