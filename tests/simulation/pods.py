@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 STARTS_IN = 0.5
 """Seconds from a container's start to its server's."""
-ENDS_IN = 1.0
-"""Seconds that a pod is listed after it was told to end."""
+ENDS_IN = 6.0
+"""Seconds that a pod is listed after it was told to end: it lingers, then its server ends."""
 REFRESH_SECONDS = 60.0
 """How old a node's copy of a ConfigMap may get."""
 

@@ -116,6 +116,16 @@ def test_pod_template_does_not_name_the_version() -> None:
     assert old == new
 
 
+@pytest.mark.parametrize("track", Track)
+def test_pod_that_is_to_end_goes_on_answering(track: Track) -> None:
+    """Gateways still send it requests; the time comes on top of what the user gives the server for its own end."""
+    serving = {**raw_spec()["serving"], "pod": {"terminationGracePeriod": "40s"}}
+    made = deployment(OWNER, track, revision_of(raw_spec(serving=serving)), 0, 1, "recsys")
+    pod = made["spec"]["template"]["spec"]
+    assert pod["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert pod["terminationGracePeriodSeconds"] == 45
+
+
 def test_gpu_is_asked_for_and_tolerated() -> None:
     """Limit and request alike, and a toleration for nodes tainted with the resource's name."""
     serving = {**raw_spec()["serving"], "gpu": {"resource": "nvidia.com/gpu", "count": 2}}

@@ -15,7 +15,7 @@ from modelrollout.core.revisions import Revision
 from modelrollout.core.values import JSON, parse_duration
 
 LINGER = timedelta(seconds=5)
-"""So long a stable pod that is to end goes on answering: gateways send it requests until they have heard of it."""
+"""So long a pod that is to end goes on answering: gateways send it requests until they have heard of it."""
 
 _SERVER_FLAGS = (
     f"--port={GRPC_PORT}",
@@ -151,20 +151,20 @@ def deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {
                 "metadata": {"labels": template_labels, "annotations": {**pod.get("annotations", {}), **marks}},
-                "spec": _pod_spec(track, names.config_map(owner.name, track, template), revision, model),
+                "spec": _pod_spec(names.config_map(owner.name, track, template), revision, model),
             },
         },
     }
 
 
-def _pod_spec(track: Track, config: str, revision: Revision, model: str) -> dict[str, Any]:
+def _pod_spec(config: str, revision: Revision, model: str) -> dict[str, Any]:
     serving, pod = revision.serving, revision.serving.pod
-    grace = parse_duration(pod.get("terminationGracePeriod", "30s")) + _lingers(track)
+    grace = parse_duration(pod.get("terminationGracePeriod", "30s")) + LINGER
     volumes: list[JSON] = [{"name": "config", "configMap": {"name": config}}]
     if serving.storage:
         volumes.append({"name": "models", **serving.storage})
     spec: dict[str, Any] = {
-        "containers": [{**_container(revision, model), **_lifecycle(track)}],
+        "containers": [_container(revision, model)],
         "volumes": volumes,
         **{key: pod[key] for key in _PASSED_THROUGH if key in pod},
     }
@@ -176,19 +176,6 @@ def _pod_spec(track: Track, config: str, revision: Revision, model: str) -> dict
     if tolerations:
         spec["tolerations"] = tolerations
     return spec
-
-
-def _lingers(track: Track) -> timedelta:
-    """How long a pod that is to end goes on answering until every gateway has taken it out.
-
-    A canary pod ends when it has had no traffic for the drain already.
-    """
-    return LINGER if track is Track.STABLE else timedelta()
-
-
-def _lifecycle(track: Track) -> dict[str, Any]:
-    seconds = int(_lingers(track).total_seconds())
-    return {"lifecycle": {"preStop": {"sleep": {"seconds": seconds}}}} if seconds else {}
 
 
 def _container(revision: Revision, model: str) -> dict[str, Any]:
@@ -204,6 +191,7 @@ def _container(revision: Revision, model: str) -> dict[str, Any]:
         "args": [*_SERVER_FLAGS, *serving.extra_args],
         "ports": [{"name": "grpc", "containerPort": GRPC_PORT}, {"name": "rest", "containerPort": REST_PORT}],
         "volumeMounts": mounts,
+        "lifecycle": {"preStop": {"sleep": {"seconds": int(LINGER.total_seconds())}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **_probes(serving.pod.get("probes", {}), model),
     }
