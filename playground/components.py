@@ -94,7 +94,7 @@ def _operator(state: State) -> Component:
     needs = ("kube-controller-manager", "kube-scheduler", gateway.NAME, DEFINITIONS)
     return Component(
         OPERATOR,
-        (sys.executable, "-m", "modelrollout"),
+        (sys.executable, "-m", "modelrollout", "run"),
         needs=needs,
         ready=answers(f"http://{_OPERATOR_HEALTH}/readyz"),
         env={

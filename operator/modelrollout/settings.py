@@ -1,4 +1,4 @@
-"""What the operator is started with: flags, else environment variables, as one frozen value. Called by `__main__`."""
+"""What the operator is started with: flags, else environment variables, as one frozen value. Called by `process`."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,9 @@ def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> O
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="modelrollout", description="Rolls out TensorFlow Serving models in steps.")
+    parser = argparse.ArgumentParser(
+        prog="python -m modelrollout run", description="Roll out TensorFlow Serving models in steps: the operator."
+    )
     parser.add_argument(
         "--kubeconfig",
         default=environment.get("KUBECONFIG"),

@@ -27,7 +27,7 @@ class Operator:
         """`arguments` are the operator's own, such as `--namespace`."""
         self._state = state
         self._lane = lane
-        self._command = [sys.executable, "-m", "modelrollout", "--kubeconfig", str(lane.kubeconfig), *arguments]
+        self._command = [sys.executable, "-m", "modelrollout", "run", "--kubeconfig", str(lane.kubeconfig), *arguments]
         self._env = environment(state, lifecycle.binaries())
         self._process: subprocess.Popen[bytes] | None = None
         self._over = threading.Event()

@@ -73,7 +73,7 @@ def test_a_traceback_shows_no_local_variables(log_format: str, capsys: pytest.Ca
 
 def test_the_process_tells_why_it_ends_and_exits_with_1() -> None:
     """Without usable credentials nothing can be done; whoever started the process sees it."""
-    command = [sys.executable, "-m", "modelrollout", "--kubeconfig", "/nowhere"]
+    command = [sys.executable, "-m", "modelrollout", "run", "--kubeconfig", "/nowhere"]
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
