@@ -1,4 +1,4 @@
-"""The operator's process, `python -m modelrollout run`: the composition root, the only place that knows the adapters."""
+"""The operator, `python -m modelrollout run`: the composition root, the only place that knows the adapters."""
 
 import asyncio
 import logging

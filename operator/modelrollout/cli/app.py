@@ -15,11 +15,32 @@ PLUGIN = "kubectl-modelrollout"
 
 # Section of the help -> command -> (module of `commands`, one line of help).
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "Look": {
+        "get": ("get", "List rollouts with what each is doing and why"),
+        "status": ("status", "Show one rollout with everything that belongs to it, or wait for its end"),
+        "watch": ("watch", "The same, live"),
+        "history": ("history", "Show which versions were rolled out, how that ended and why"),
+    },
+    "Decide": {
+        "promote": ("verbs", "Approve the step that waits for approval, or promote at once"),
+        "abort": ("verbs", "Take the rollout under way back now"),
+        "retry": ("verbs", "Try the rejected revision once more"),
+        "pause": ("verbs", "Stay at the weight that is set"),
+        "resume": ("verbs", "Go on after a pause"),
+        "skip": ("verbs", "Leave the current step for the next one"),
+        "undo": ("verbs", "Go back to a version that was promoted before"),
+    },
+    "Check": {
+        "lint": ("lint", "Check manifests without a cluster"),
+    },
     "This program": {
         "run": ("run", "Run the operator"),
+        "completion": ("completion", "Print what makes a shell complete commands and names"),
         "version": ("version", "Show the version of this program"),
     },
 }
+
+_HIDDEN = {"__complete": ("completion", "")}
 
 
 class _Commands(click.Group):
@@ -31,7 +52,7 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """The command of this name, imported now."""
-        for section in COMMANDS.values():
+        for section in (*COMMANDS.values(), _HIDDEN):
             if cmd_name in section:
                 module = import_module(f"modelrollout.cli.commands.{section[cmd_name][0]}")
                 command = getattr(module, cmd_name)

@@ -1,0 +1,120 @@
+"""`watch`: rollouts as they go, live. A terminal gets a picture that is drawn anew, anything else a line per change."""
+
+import time
+from collections.abc import Callable
+
+import click
+from rich.console import RenderableType
+from rich.live import Live
+
+from modelrollout.cli.cluster import ROLLOUTS, Cluster
+from modelrollout.cli.ending import said
+from modelrollout.cli.feed import Feed, Want
+from modelrollout.cli.flags import Surroundings, access_flags, all_namespaces_flag, name_argument, surroundings
+from modelrollout.cli.sights import belongings, versions
+from modelrollout.cli.views import overview, tree
+from modelrollout.core.values import JSON
+
+REDRAW_SECONDS = 0.5
+"""Changes that come faster are drawn together."""
+_TICK_SECONDS = 1.0
+"""How often the time left is drawn anew while a clock runs."""
+_ASK_SECONDS = 10.0
+"""How often model servers are asked while nothing changes; after a change at once, but not more often than this / 4."""
+
+
+@click.command()
+@name_argument(required=False)
+@access_flags
+@all_namespaces_flag
+def watch(cluster: Cluster, name: str) -> None:
+    """Show NAME live with its pods, verdicts and the time left, or all rollouts in one table. Ctrl-C ends it."""
+    if name:
+        cluster.get(ROLLOUTS, name)  # a name that is wrong is told at once
+    try:
+        _one(cluster, name) if name else _all(cluster)
+    except KeyboardInterrupt:
+        return
+
+
+def _one(cluster: Cluster, name: str) -> None:
+    world, want = surroundings(), Want(ROLLOUTS, name)
+    deployments, pods = belongings(name)
+    servers = _Servers(cluster)
+    with Feed(cluster, want, deployments, pods) as feed:
+
+        def picture(height: int) -> RenderableType | None:  # noqa: ARG001 - the terminal crops a tree by itself
+            rollout = next(iter(feed.objects(want).values()), None)
+            if rollout is None:
+                return None
+            mine = tuple(feed.objects(pods).values())
+            notes = [failure.message.splitlines()[0] for failure in feed.failures.values()]
+            told = servers.versions(rollout, mine, notes)
+            sight = tree.Sight(rollout, tuple(feed.objects(deployments).values()), mine, told, tuple(notes))
+            return tree.show(sight, world.now())
+
+        _draw(feed, want, world, picture)
+
+
+def _all(cluster: Cluster) -> None:
+    world, want = surroundings(), Want(ROLLOUTS)
+    with Feed(cluster, want) as feed:
+        _draw(feed, want, world, lambda height: overview.show(feed.objects(want).values(), world.now(), height))
+
+
+def _draw(feed: Feed, want: Want, world: Surroundings, picture: Callable[[int], RenderableType | None]) -> None:
+    console = world.console()
+    if not console.is_terminal:
+        _lines(feed, want)
+        return
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            changed = feed.wait(_TICK_SECONDS)
+            _refused(feed, want)
+            drawn = picture(console.height)
+            if drawn is not None:
+                live.update(drawn, refresh=True)
+            if changed:
+                time.sleep(REDRAW_SECONDS)
+
+
+def _lines(feed: Feed, want: Want) -> None:
+    """For logs and pipes: one line whenever an object has something new to say."""
+    told: dict[tuple[str, str], str] = {}
+    while True:
+        feed.wait(_TICK_SECONDS)
+        _refused(feed, want)
+        for key, obj in feed.objects(want).items():
+            line = said(obj)
+            if told.get(key) != line:
+                told[key] = line
+                click.echo(line)
+
+
+def _refused(feed: Feed, want: Want) -> None:
+    """A watch that never was is told; one that breaks off later is begun again, and what was seen stays."""
+    failure = feed.failures.get(want)
+    if failure is not None and not feed.objects(want):
+        raise failure
+
+
+class _Servers:
+    """What model servers answer: asked when pods or the rollout have changed, and now and then."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._told: dict[str, str] = {}
+        self._notes: list[str] = []
+        self._seen: tuple[str, ...] = ()
+        self._asked = float("-inf")
+
+    def versions(self, rollout: JSON, pods: tuple[JSON, ...], notes: list[str]) -> dict[str, str]:
+        """By name of the pod."""
+        seen = tuple(item["metadata"]["resourceVersion"] for item in (rollout, *pods))
+        since = time.monotonic() - self._asked
+        if since >= _ASK_SECONDS or (seen != self._seen and since >= _ASK_SECONDS / 4):
+            self._seen, self._notes = seen, []
+            self._told = dict(versions(self._cluster, rollout, pods, self._notes))
+            self._asked = time.monotonic()
+        notes += self._notes
+        return self._told

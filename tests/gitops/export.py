@@ -1,0 +1,122 @@
+"""Writes tests/gitops/phases/*.json anew: a ModelRollout as a real API server has it, once in each of its phases.
+
+    python -m playground up && python -m playground.toolchain python -m tests.gitops.export .playground
+
+The health checks and actions for Argo CD, the expressions for Flux and the command line are tested on these files.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playground.scene import Scene
+from playground.state import State
+from tests.situations import NEXT, STABLE, ended, healthy, promote, quick, stage, start, wait_for_answers
+
+if TYPE_CHECKING:
+    from playground.kube import Object
+
+PHASES = Path(__file__).parent / "phases"
+
+
+class Export:
+    """Keeps the last sight of each phase that one object went through, under `prefix`."""
+
+    def __init__(self, scene: Scene, prefix: str) -> None:
+        """Begin to watch."""
+        self.scene, self.prefix = scene, prefix
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        for obj in self.scene.kube.watch("ModelRollout", self.scene.name):
+            self.write(obj)
+
+    def write(self, obj: Object) -> None:
+        """One file, without what only the API server reads."""
+        obj["metadata"].pop("managedFields", None)
+        (PHASES / f"{self.prefix}-{label(obj)}.json").write_text(json.dumps(obj, indent=2, sort_keys=True) + "\n")
+
+
+def label(obj: Object) -> str:
+    """What tells a state from the others: phase, step, and whether the weight is live or the generation was seen."""
+    status = obj.get("status", {})
+    if not status:
+        return "new"
+    if status.get("observedGeneration") != obj["metadata"]["generation"]:
+        return "unseen"
+    rollout = status.get("rollout", {})
+    parts = [status["phase"].lower()]
+    if rollout.get("stage") == "Progressing":
+        parts += [f"step-{rollout['step']}", "live" if "stepStarted" in rollout else "set"]
+    elif status["phase"] != "RolledBack" and any(item["type"] == "Stalled" for item in status["conditions"]):
+        parts.append("stalled")
+    return "-".join(parts)
+
+
+def fresh(state: State, name: str) -> Scene:
+    """A scene whose rollout does not exist yet, whatever an earlier run left."""
+    scene = Scene(state, name)
+    scene.kube.delete("ModelRollout", name)
+    while scene.kube.get("ModelRollout", name) or scene.pods("stable"):
+        time.sleep(0.2)
+    return scene
+
+
+def good(state: State) -> None:
+    """The first version, then one that is promoted."""
+    scene = fresh(state, "good")
+    Export(scene, "good")
+    start(scene)
+    with scene.traffic() as traffic:
+        wait_for_answers(traffic)
+        promote(scene, NEXT)
+
+
+def bad(state: State) -> None:
+    """A version that answers with errors and is taken back."""
+    scene = fresh(state, "bad")
+    Export(scene, "bad")
+    start(scene)
+    scene.misbehave({"versions": {str(NEXT): {"error_rate": 0.5}}})
+    with scene.traffic() as traffic:
+        wait_for_answers(traffic)
+        scene.kube.apply(quick(scene, NEXT, drainDuration="3s"))
+        scene.wait("the end", ended(NEXT))
+
+
+def stuck(state: State) -> None:
+    """Asks for a match that another object has; that one changes its mind under way."""
+    holder, scene = fresh(state, "holder"), fresh(state, "stuck")
+    start(holder)
+    Export(scene, "stuck")
+    manifest = scene.manifest(STABLE)
+    manifest["spec"]["model"]["name"] = holder.name
+    manifest["spec"]["traffic"]["gatewayAPI"]["hostnames"] = [holder.host]
+    scene.publish(STABLE)
+    scene.kube.apply(manifest)
+    scene.wait("the conflict", lambda s: any(c["type"] == "Stalled" for c in s.get("conditions", ())))
+    Export(holder, "cancelled")
+    holder.publish(NEXT)
+    holder.kube.apply(quick(holder, NEXT))
+    holder.wait("the canary", stage("Preparing"))
+    holder.kube.apply(quick(holder, STABLE))
+    holder.wait("all as before", healthy)
+    for item in (scene, holder):
+        item.kube.delete("ModelRollout", item.name)
+
+
+def main(directory: str) -> None:
+    """Export everything from the playground in this directory."""
+    PHASES.mkdir(exist_ok=True)
+    state = State(Path(directory).resolve())
+    for scenario in (good, bad, stuck):
+        scenario(state)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
