@@ -1,4 +1,4 @@
-"""Writes tests/gitops/phases/*.json anew: a ModelRollout as a real API server has it, once in each of its phases.
+"""Writes the manifests that the GitOps parts are tested on: a ModelRollout as a real API server has it, in each phase.
 
     python -m playground up && python -m playground.toolchain python -m tests.gitops.export .playground
 
@@ -7,21 +7,22 @@ The health checks and actions for Argo CD, the expressions for Flux and the comm
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from playground.scene import Scene
 from playground.state import State
+from tests.gitops import record
+from tests.gitops.argo import PHASES
 from tests.situations import NEXT, STABLE, ended, healthy, promote, quick, stage, start, wait_for_answers
 
 if TYPE_CHECKING:
     from playground.kube import Object
-
-PHASES = Path(__file__).parent / "phases"
 
 
 class Export:
@@ -39,7 +40,7 @@ class Export:
     def write(self, obj: Object) -> None:
         """One file, without what only the API server reads."""
         obj["metadata"].pop("managedFields", None)
-        (PHASES / f"{self.prefix}-{label(obj)}.json").write_text(json.dumps(obj, indent=2, sort_keys=True) + "\n")
+        (PHASES / f"{self.prefix}-{label(obj)}.yaml").write_text(yaml.safe_dump(obj, width=120))
 
 
 def label(obj: Object) -> str:
@@ -112,10 +113,11 @@ def stuck(state: State) -> None:
 
 def main(directory: str) -> None:
     """Export everything from the playground in this directory."""
-    PHASES.mkdir(exist_ok=True)
+    PHASES.mkdir(parents=True, exist_ok=True)
     state = State(Path(directory).resolve())
     for scenario in (good, bad, stuck):
         scenario(state)
+    record.main()
 
 
 if __name__ == "__main__":

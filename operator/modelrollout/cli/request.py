@@ -15,6 +15,8 @@ def token(verb: str, obj: JSON, target: str = "") -> str:
     """The request for this verb and object. Raises Failure when there is nothing it could be about."""
     status: JSON = obj.get("status", {})
     name = obj["metadata"]["name"]
+    if verb == "undo" and "rollout" in status:
+        raise Failure(f"{name}: version {status['canary']['version']} is under way", "Abort it first.")
     if "rollout" in status and verb != "retry":
         revision, attempt, step = _under_way(status)
     elif verb in UNDER_WAY_ONLY:

@@ -1,0 +1,10 @@
+-- Takes the rollout under way back: weight 0 first, its revision is rejected.
+-- The request names what was seen, so that a click that comes late does nothing.
+local status = obj.status or {}
+if status.rollout == nil then
+  error("nothing is under way", 0)
+end
+local seen = status.canary.revision .. "." .. status.rollout.attempt .. ":" .. (status.rollout.step or 0)
+obj.metadata.annotations = obj.metadata.annotations or {}
+obj.metadata.annotations["modelrollout.io/request"] = "abort:" .. seen
+return obj
