@@ -7,11 +7,13 @@ PLAYGROUND := $(PYTHON) -m playground
 UV_VERSION := 0.13.8
 # Rollouts mostly wait; two cores carry this many at a time.
 SIDE_BY_SIDE ?= 6
+# Other platforms and Pythons for `make plugin`, such as --platform macosx_14_0_arm64-cp-312-cp312.
+PLUGIN_FOR :=
 # What takes long is left to `make test-all`.
 SELECTED := -m "not long"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down shell status test test-all lint format test-unit test-integration bench lock
+.PHONY: help demo up down shell status test test-all lint format test-unit test-integration bench plugin gitops lock
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,16 +49,23 @@ format:  ## Format, and repair what can be repaired by itself
 	$(RUN) ruff check --fix .
 
 test-unit:  ## Unit and contract tests: seconds
-	$(RUN) pytest tests/unit tests/contract $(SELECTED)
+	$(RUN) pytest tests/unit tests/contract tests/cli tests/gitops --ignore-glob="*/on_playground" $(SELECTED)
 
 test-integration:  ## Playground and integration tests: real control plane, gateway and Prometheus
 	$(RUN) pytest tests/playground $(SELECTED)
-	$(RUN) pytest tests/integration -n $(SIDE_BY_SIDE) $(SELECTED)
+	$(RUN) pytest tests/integration tests/cli/on_playground tests/gitops/on_playground -n $(SIDE_BY_SIDE) $(SELECTED)
 	$(RUN) pytest tests/interference -n $(SIDE_BY_SIDE) $(SELECTED)
 	$(RUN) pytest tests/disruption $(SELECTED)
 
 bench:  ## Measure aborts, promotions, ways back and the footprint; tables go to docs/benchmarks.md (45 minutes)
 	$(RUN) python -m benchmarks
+
+plugin:  ## One file that is `kubectl modelrollout`, for this platform and this Python: dist/kubectl-modelrollout
+	$(RUN) pex --sources-directory operator --requirement requirements/plugin.lock --intransitive \
+		--entry-point modelrollout.cli.app:main --venv prepend --sh-boot $(PLUGIN_FOR) --output-file dist/kubectl-modelrollout
+
+gitops:  ## Make gitops/argocd/argocd-cm.yaml anew from the scripts beside it
+	$(RUN) python gitops/argocd/generate_fragment.py
 
 lock:  ## Write requirements/*.lock anew from pyproject.toml and requirements/*.in
 	$(PYTHON) -m playground.toolchain.lock $(UV_VERSION)

@@ -30,6 +30,7 @@ _COMPILE = (
 _LOCKS = (
     ("dev.lock", ("pyproject.toml", "--group", "test", "--group", "lint", "--group", "playground")),
     ("operator.lock", ("pyproject.toml", "--constraint", "requirements/dev.lock")),
+    ("plugin.lock", ("requirements/plugin.in", "--constraint", "requirements/dev.lock")),
     ("tensorflow-cpu.lock", ("--no-deps", "requirements/tensorflow-cpu.in")),
     ("go.lock", ("--no-deps", "requirements/go.in")),
 )

@@ -6,6 +6,7 @@ The same three readings that it will get: the schema, the schema's CEL rules, an
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from json import dumps
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -33,7 +34,7 @@ class Problem:
 def problems(manifest: dict[str, Any], schema: Schema) -> list[Problem]:
     """Everything wrong with a ModelRollout. The operator's reading comes last, when nothing else is wrong."""
     complete = with_defaults(manifest, schema)
-    found = [*_unknown(manifest, schema, ""), *_shape(complete, schema)]
+    found = [*_unknown(manifest, schema, ""), *_shape(complete, schema), *_repeated(complete, schema, "")]
     found += [Problem(path, text) for path, text in rules.broken(complete, schema) if not _inside(path, found)]
     if found:
         return found
@@ -84,23 +85,54 @@ def _unknown(value: Any, schema: Schema, path: str) -> Iterator[Problem]:
 
 def _shape(manifest: Any, schema: Schema) -> Iterator[Problem]:
     for error in sorted(Draft202012Validator(_json_schema(schema)).iter_errors(manifest), key=lambda e: e.json_path):
-        yield Problem(error.json_path.removeprefix("$").lstrip("."), _words(error))
+        path = error.json_path.removeprefix("$").lstrip(".")
+        if error.validator == "required":
+            # one error for each field, but only its message says which
+            (missing,) = (name for name in error.schema["required"] if error.message.startswith(repr(name)))
+            yield Problem(f"{path}.{missing}".lstrip("."), "Required value")
+        else:
+            yield Problem(path, _words(error))
 
 
 def _words(error: ValidationError) -> str:
-    if error.validator == "enum":
-        allowed: Any = error.validator_value
-        return f"{error.instance!r} is none of {', '.join(map(str, allowed))}"
-    if error.validator == "pattern":
-        return (
-            f"{error.instance!r} does not look as it should ({error.validator_value}); {_first_sentence(error.schema)}"
-        )
-    return str(error.message)
+    """In the API server's words, where it has some of its own."""
+    limit: Any = error.validator_value
+    match error.validator:
+        case "enum":
+            return f"Unsupported value: {dumps(error.instance)}; there are {', '.join(map(str, limit))}"
+        case "pattern":
+            return f"should match '{limit}': {_first_sentence(error.schema)}"
+        case "minimum":
+            return f"should be greater than or equal to {limit}"
+        case "maximum":
+            return f"should be less than or equal to {limit}"
+        case "minItems":
+            return f"should have at least {limit} items"
+        case "maxItems":
+            return f"must have at most {limit} items"
+        case _:
+            return str(error.message)
 
 
 def _first_sentence(schema: Any) -> str:
     described = schema.get("description", "") if isinstance(schema, dict) else ""
     return str(described).split(". ", maxsplit=1)[0].rstrip(".")
+
+
+def _repeated(value: Any, schema: Schema, path: str) -> Iterator[Problem]:
+    """Items of a list that is a map or a set, which have a key or a value twice."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _repeated(item, _below(schema, key) or {}, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        keys: list[str] = schema.get("x-kubernetes-list-map-keys", [])
+        seen: list[Any] = []
+        for index, item in enumerate(value):
+            yield from _repeated(item, schema.get("items", {}), f"{path}[{index}]")
+            known = {key: item.get(key) for key in keys} if keys and isinstance(item, dict) else item
+            if (keys or schema.get("x-kubernetes-list-type") == "set") and known in seen:
+                yield Problem(f"{path}[{index}]", f"Duplicate value: {dumps(known)}")
+            seen.append(known)
 
 
 def _json_schema(schema: Any) -> Any:

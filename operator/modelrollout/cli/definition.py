@@ -1,28 +1,20 @@
-"""The definition of ModelRollout as this program knows it: packaged with it, or in the checkout it runs from."""
+"""The definition of ModelRollout as this program knows it: it is packaged with it."""
 
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import yaml
 
-import modelrollout
-from modelrollout.cli.errors import Failure
-
-_NAME = "modelrollouts.yaml"
-
 
 @cache
 def schema() -> dict[str, Any]:
-    """OpenAPI schema of the one version that there is. Raises Failure where the file is missing."""
-    package = Path(modelrollout.__file__).parent
-    for file in (package / "crds" / _NAME, package.parents[1] / "crds" / _NAME):
-        if file.is_file():
-            definition = load(file.read_text())[0]
-            found = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-            assert isinstance(found, dict)
-            return found
-    raise Failure(f"{_NAME} is missing from this installation", "Install it again, or use `lint --server`.")
+    """OpenAPI schema of the one version that there is."""
+    (definition,) = load((files("modelrollout") / "crds" / "modelrollouts.yaml").read_text())
+    (version,) = definition["spec"]["versions"]
+    found = version["schema"]["openAPIV3Schema"]
+    assert isinstance(found, dict)
+    return found
 
 
 def load(text: str) -> list[Any]:

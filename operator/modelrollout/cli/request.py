@@ -15,8 +15,6 @@ def token(verb: str, obj: JSON, target: str = "") -> str:
     """The request for this verb and object. Raises Failure when there is nothing it could be about."""
     status: JSON = obj.get("status", {})
     name = obj["metadata"]["name"]
-    if verb == "undo" and "rollout" in status:
-        raise Failure(f"{name}: version {status['canary']['version']} is under way", "Abort it first.")
     if "rollout" in status and verb != "retry":
         revision, attempt, step = _under_way(status)
     elif verb in UNDER_WAY_ONLY:
@@ -31,6 +29,9 @@ def token(verb: str, obj: JSON, target: str = "") -> str:
 def undo_target(obj: JSON, wanted: str) -> tuple[str, int]:
     """Revision and version to go back to: the one promoted before, or the `wanted` version or revision."""
     status: JSON = obj.get("status", {})
+    if "rollout" in status:
+        version = status["canary"]["version"]
+        raise Failure(f"{obj['metadata']['name']}: version {version} is under way", "Abort it first.")
     name, serving = obj["metadata"]["name"], status.get("stable", {}).get("revision", "")
     promoted = [entry for entry in status.get("history", ()) if entry["outcome"] == "Promoted"]
     earlier = {entry["revision"]: entry["version"] for entry in promoted if entry["revision"] != serving}

@@ -24,5 +24,6 @@ def get(cluster: Cluster, name: str, output: str | None) -> None:
     from modelrollout.cli.views import table  # noqa: PLC0415 - rich is not needed for data
 
     world = surroundings()
+    console = world.console()
     several = len({item["metadata"]["namespace"] for item in items}) > 1
-    world.console().print(table.rollouts(items, world.now(), namespaces=several))
+    console.print(table.rollouts(items, world.now(), namespaces=several, width=console.width))

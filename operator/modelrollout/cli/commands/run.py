@@ -2,6 +2,8 @@
 
 import click
 
+from modelrollout.cli.errors import Failure
+
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
@@ -9,6 +11,10 @@ import click
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED)
 def run(flags: tuple[str, ...]) -> None:
     """Run the operator until a signal ends it; its flags are told by `run --help`."""
-    from modelrollout.process import main  # noqa: PLC0415 - kopf, gRPC and all adapters come with it
-
+    try:
+        from modelrollout.process import main  # noqa: PLC0415 - kopf, gRPC and all adapters come with it
+    except ModuleNotFoundError as error:
+        raise Failure(
+            f"the operator is not part of this file ({error})", "Run its image, or install the package."
+        ) from error
     main(flags)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 import click
-from rich.console import RenderableType
+from rich.console import ConsoleDimensions, RenderableType
 from rich.live import Live
 
 from modelrollout.cli.cluster import ROLLOUTS, Cluster
@@ -43,7 +43,7 @@ def _one(cluster: Cluster, name: str) -> None:
     servers = _Servers(cluster)
     with Feed(cluster, want, deployments, pods) as feed:
 
-        def picture(height: int) -> RenderableType | None:  # noqa: ARG001 - the terminal crops a tree by itself
+        def picture(_: ConsoleDimensions) -> RenderableType | None:
             rollout = next(iter(feed.objects(want).values()), None)
             if rollout is None:
                 return None
@@ -59,10 +59,12 @@ def _one(cluster: Cluster, name: str) -> None:
 def _all(cluster: Cluster) -> None:
     world, want = surroundings(), Want(ROLLOUTS)
     with Feed(cluster, want) as feed:
-        _draw(feed, want, world, lambda height: overview.show(feed.objects(want).values(), world.now(), height))
+        _draw(feed, want, world, lambda size: overview.show(feed.objects(want).values(), world.now(), *size))
 
 
-def _draw(feed: Feed, want: Want, world: Surroundings, picture: Callable[[int], RenderableType | None]) -> None:
+def _draw(
+    feed: Feed, want: Want, world: Surroundings, picture: Callable[[ConsoleDimensions], RenderableType | None]
+) -> None:
     console = world.console()
     if not console.is_terminal:
         _lines(feed, want)
@@ -71,7 +73,7 @@ def _draw(feed: Feed, want: Want, world: Surroundings, picture: Callable[[int], 
         while True:
             changed = feed.wait(_TICK_SECONDS)
             _refused(feed, want)
-            drawn = picture(console.height)
+            drawn = picture(console.size)
             if drawn is not None:
                 live.update(drawn, refresh=True)
             if changed:

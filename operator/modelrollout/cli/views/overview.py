@@ -16,13 +16,13 @@ _AROUND = 3
 """Lines that are not rollouts: the head of the table, the sum, and the cursor's own."""
 
 
-def show(objects: Iterable[JSON], now: datetime, height: int) -> RenderableType:
+def show(objects: Iterable[JSON], now: datetime, width: int, height: int) -> RenderableType:
     """Busy and troubled rollouts first, cut to the height before anything is laid out: that is what costs time."""
     items = sorted(objects, key=_order)
     phases = Counter(str(at(item, "status.phase", "Pending")) for item in items)
     room = max(1, height - _AROUND)
     several = len({at(item, "metadata.namespace") for item in items}) > 1
-    shown = table.rollouts(items[:room], now, namespaces=several)
+    shown = table.rollouts(items[:room], now, namespaces=several, width=width)
     return Group(shown, _sum(phases, len(items) - room))
 
 

@@ -2,23 +2,29 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from modelrollout.cli.views.words import age, at, colour, moment, span, weight
 from modelrollout.core.values import JSON
 
+_NARROW = 100
+"""Columns of a terminal below which the message needs the room that verdict and age would take."""
 
-def rollouts(items: Sequence[JSON], now: datetime, *, namespaces: bool) -> Table:
-    """One line per rollout; with their namespaces when they are from several."""
-    table = _table(*(("NAMESPACE",) if namespaces else ()), "NAME", "STATUS", "STEP", "WEIGHT", "STABLE", "CANARY")
-    table.add_column("VERDICT")
-    table.add_column("AGE")
+
+def rollouts(items: Sequence[JSON], now: datetime, *, namespaces: bool, width: int) -> Table:
+    """One line per rollout; with their namespaces when they are from several. Narrow ones say less, never cut names."""
+    narrow = width < _NARROW
+    columns = ["NAMESPACE"] * namespaces + ["NAME", "STATUS", "STEP", "WEIGHT", "STABLE", "CANARY"]
+    table = _table(*columns, *(() if narrow else ("VERDICT", "AGE")))
+    table.columns[columns.index("NAME")].min_width = max((len(at(item, "metadata.name")) for item in items), default=0)
     table.add_column("MESSAGE", no_wrap=True, overflow="ellipsis", ratio=1)
     for item in items:
-        table.add_row(*([at(item, "metadata.namespace")] if namespaces else []), *_row(item, now))
+        verdict = at(item, "status.lastVerdict")
+        more: list[RenderableType] = [] if narrow else [Text(verdict, colour(verdict)), age(item, now)]
+        table.add_row(*[at(item, "metadata.namespace")] * namespaces, *_row(item), *more, at(item, "status.message"))
     return table
 
 
@@ -49,8 +55,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _row(item: JSON, now: datetime) -> list[Any]:
-    phase, verdict = at(item, "status.phase", "Pending"), at(item, "status.lastVerdict")
+def _row(item: JSON) -> list[RenderableType]:
+    phase = at(item, "status.phase", "Pending")
     return [
         at(item, "metadata.name"),
         Text(phase, colour(phase)),
@@ -58,7 +64,4 @@ def _row(item: JSON, now: datetime) -> list[Any]:
         weight(item),
         str(at(item, "status.stable.version")),
         str(at(item, "status.canary.version")),
-        Text(verdict, colour(verdict)),
-        age(item, now),
-        at(item, "status.message"),
     ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -145,10 +145,15 @@ def _ahead(obj: JSON, now: datetime) -> Table:
     row: list[RenderableType] = [ProgressBar(total=1.0, completed=share, width=_BAR), f"{share:.0%}"]
     following = ahead(obj, now)
     if following:
-        left = "" if following.left is None else f" in {span(following.left)}" if following.left else " now"
-        row.append(Text.assemble(("next  ", "dim"), f"{following.what}{left}"))
+        row.append(Text.assemble(("next  ", "dim"), f"{following.what}{_when(following.left)}"))
     line.add_row(*row)
     return line
+
+
+def _when(left: timedelta | None) -> str:
+    if left is None:
+        return ""
+    return f" in {span(left)}" if left > timedelta() else " as soon as nothing stands against it"
 
 
 def _all(have: object, wanted: object) -> str:
