@@ -27,8 +27,14 @@ _COMPILE = (
     "--no-emit-index-url",
     "--no-emit-find-links",
 )
+
+
+def _groups(*names: str) -> tuple[str, ...]:
+    return tuple(word for name in names for word in ("--group", name))
+
+
 _LOCKS = (
-    ("dev.lock", ("pyproject.toml", "--group", "test", "--group", "lint", "--group", "playground")),
+    ("dev.lock", ("pyproject.toml", *_groups("test", "lint", "playground", "benchmark"))),
     ("operator.lock", ("pyproject.toml", "--constraint", "requirements/dev.lock")),
     ("plugin.lock", ("requirements/plugin.in", "--constraint", "requirements/dev.lock")),
     ("tensorflow-cpu.lock", ("--no-deps", "requirements/tensorflow-cpu.in")),
