@@ -130,66 +130,68 @@ def _merged(parts: list[Tick]) -> Tick:
     )
 
 
-class _Source:
-    """Draws answers; remembers bursts under way."""
+class Weather:
+    """What multiplies each side's rate of bad answers, tick by tick; remembers bursts under way."""
 
-    def __init__(self, scenario: Scenario, runs: int, chance: Generator) -> None:
-        self._scenario, self._runs, self._chance = scenario, runs, chance
-        self._begin = np.stack([self._next_burst(-scenario.before) for _ in range(2)])
+    def __init__(self, noise: Noise, runs: int, chance: Generator, begin: float) -> None:
+        self._noise, self._runs, self._chance = noise, runs, chance
+        self._bursts = begin + chance.exponential(noise.gap, (2, runs))
         self._phases = chance.uniform(0, 2 * np.pi, (2, runs))
 
-    def between(self, begin: float, end: float) -> Tick:
-        scenario = self._scenario
-        traffic, rate = self._swings(end)
-        answers = scenario.rps * (end - begin) * traffic
-        canary, stable = self._noise(begin, end)
-        share = scenario.share(begin)
-        worse = scenario.ratio if begin >= scenario.onset else 1.0
-        added = scenario.added if begin >= scenario.onset else 0.0
-        ours = self._side(answers * share, (scenario.base * worse + added) * rate * canary, scenario.base)
-        theirs = self._side(answers * (1 - share), scenario.base * rate * stable, scenario.base)
-        return Tick(end, end - begin, *ours, *theirs)
+    def factors(self, begin: float, end: float) -> tuple[Numbers, Numbers]:
+        """The canary's and stable's."""
+        noise = self._noise
+        factors = np.ones((2, self._runs))
+        if noise.spread:
+            factors *= self._chance.gamma(noise.spread**-2, noise.spread**2, (2, self._runs))
+        if noise.burst > 1:
+            factors *= np.stack([self._burst(starts, begin, end) for starts in self._bursts])
+        if noise.canary_only:
+            factors[1] = 1.0
+        return factors[0], factors[0 if noise.common else 1]
 
-    def _side(self, answers: Numbers | float, rate: Numbers, base: float) -> tuple[Numbers, Numbers]:
-        """Bad answers, and all: a clump's are bad together, the rest is what it was."""
-        clump = self._scenario.noise.clump
-        bad = self._chance.poisson(answers * np.minimum(rate, 1.0) / clump, self._runs).astype(float)
-        if clump > 1:
-            hit = np.flatnonzero(bad)
-            bad[hit] += self._chance.negative_binomial(bad[hit], 1 / clump)
-        good = self._chance.poisson(answers * np.full(self._runs, 1 - base))
-        return bad, bad + good
-
-    def _swings(self, at: float) -> tuple[Numbers, Numbers]:
+    def swings(self, at: float) -> tuple[Numbers | float, Numbers | float]:
         """Factors of traffic and of the rate of bad answers, on both sides alike."""
-        if not self._scenario.noise.swing:
-            return np.ones(self._runs), np.ones(self._runs)
+        if not self._noise.swing:
+            return 1.0, 1.0
         traffic, rate = (
             1 + 0.5 * np.sin(2 * np.pi * at / period + phase)
             for period, phase in zip(SWING_SECONDS, self._phases, strict=True)
         )
         return traffic, rate
 
-    def _noise(self, begin: float, end: float) -> tuple[Numbers, Numbers]:
-        """Each side's factor of the rate of bad answers."""
-        noise = self._scenario.noise
-        factors = np.ones((2, self._runs))
-        if noise.spread:
-            factors *= self._chance.gamma(noise.spread**-2, noise.spread**2, (2, self._runs))
-        if noise.burst > 1:
-            factors *= np.stack([self._burst(side, begin, end) for side in range(2)])
-        if noise.canary_only:
-            factors[1] = 1.0
-        return factors[0], factors[0 if noise.common else 1]
-
-    def _burst(self, side: int, begin: float, end: float) -> Numbers:
+    def _burst(self, starts: Numbers, begin: float, end: float) -> Numbers:
         """The factor of a side over a tick that a burst may cover in part."""
-        noise, starts = self._scenario.noise, self._begin[side]
+        noise = self._noise
         covered = np.clip(np.minimum(end, starts + noise.seconds) - np.maximum(begin, starts), 0.0, None)
-        over = starts + noise.seconds <= end
-        if over.any():
-            starts[over] = self._next_burst(starts[over] + noise.seconds, int(over.sum()))
+        over = np.flatnonzero(starts + noise.seconds <= end)
+        starts[over] += noise.seconds + self._chance.exponential(noise.gap, len(over))
         return 1 + (noise.burst - 1) * covered / (end - begin)
 
-    def _next_burst(self, after: Numbers | float, size: int | None = None) -> Numbers:
-        return after + self._chance.exponential(self._scenario.noise.gap, self._runs if size is None else size)
+
+class _Source:
+    """Draws answers."""
+
+    def __init__(self, scenario: Scenario, runs: int, chance: Generator) -> None:
+        self._scenario, self._runs, self._chance = scenario, runs, chance
+        self._weather = Weather(scenario.noise, runs, chance, -scenario.before)
+
+    def between(self, begin: float, end: float) -> Tick:
+        scenario = self._scenario
+        traffic, rate = self._weather.swings(end)
+        answers = scenario.rps * (end - begin) * traffic
+        canary, stable = self._weather.factors(begin, end)
+        bad = scenario.base * scenario.ratio + scenario.added if begin >= scenario.onset else scenario.base
+        share = scenario.share(begin)
+        ours = self._side(answers * share, bad, rate * canary)
+        theirs = self._side(answers * (1 - share), scenario.base, rate * stable)
+        return Tick(end, end - begin, *ours, *theirs)
+
+    def _side(self, answers: Numbers | float, bad: float, factor: Numbers) -> tuple[Numbers, Numbers]:
+        """Bad answers, and all. Those of a clump are bad together; the rate of good ones stays what it is."""
+        clump = self._scenario.noise.clump
+        found = self._chance.poisson(answers * np.minimum(bad * factor, 1.0) / clump).astype(float)
+        if clump > 1:
+            hit = np.flatnonzero(found)
+            found[hit] += self._chance.negative_binomial(found[hit], 1 / clump)
+        return found, found + self._chance.poisson(answers * (1 - min(bad, 1.0)), self._runs)

@@ -42,8 +42,8 @@ class Variant:
 class Twin:
     """Cases of `runs` runs, each with so many comparisons.
 
-    `proven` and `suspected` are when proof and the last suspicion came (seconds; infinite for never), `suspicions` how
-    many there were. Arrays have a row for each comparison; those of evidence have that for each ratio.
+    `proven`, `alarmed` and `suspected` are when proof, the first and the last suspicion came (seconds; infinite for
+    never), `suspicions` how many there were. Arrays have a row for each comparison; those of evidence have that for each ratio.
     """
 
     def __init__(self, runs: int, comparisons: int = 1, variant: Variant = Variant()) -> None:  # noqa: B008 - frozen
@@ -59,7 +59,7 @@ class Twin:
         self.slots, self.last_slot = np.zeros(shape), np.full(shape, -1e9)
         self.calm_ratio, self.calm_share = np.zeros(shape), np.zeros(shape)
         self.proven, self.suspected = np.full(runs, np.inf), np.full(runs, np.inf)
-        self.suspicions = np.zeros(runs)
+        self.alarmed, self.suspicions = np.full(runs, np.inf), np.zeros(runs)
 
     def hear(self, tick: Tick, *, frozen: bool = False) -> None:
         """Take a tick in. `frozen`: what stable did before stands in for what it does."""
@@ -83,12 +83,12 @@ class Twin:
     @property
     def evidence(self) -> Numbers:
         """How many times better "the canary is worse" explains what was seen, for each run."""
-        return _mean(self._kept(np.arange(len(self.proven))))
+        return mean_evidence(self._kept(np.arange(len(self.proven))))
 
     @property
     def suspicion(self) -> Numbers:
         """The same of the quick process."""
-        return _mean(self.quick)
+        return mean_evidence(self.quick)
 
     @property
     def no_worse(self) -> NDArray[np.bool_]:
@@ -139,7 +139,7 @@ class Twin:
             gains, fast = (self._against_memory(canary_bad / by, canary / by) for by in (ours, quick))
         else:
             gains, fast = (
-                _bets(canary_bad, canary, stable_bad, stable, by) for by in ((ours, theirs), (quick, quick))
+                bets(canary_bad, canary, stable_bad, stable, by) for by in ((ours, theirs), (quick, quick))
             )
         gains = np.where(usable, gains, 0.0)
         self.open += gains
@@ -175,13 +175,14 @@ class Twin:
         if not heard.any():
             return
         at_all = np.flatnonzero(heard)
-        suspected = at_all[_mean(self.quick[:, :, at_all]) >= self.variant.suspicious]
+        suspected = at_all[mean_evidence(self.quick[:, :, at_all]) >= self.variant.suspicious]
         self.suspected[suspected] = at
+        self.alarmed[suspected] = np.minimum(self.alarmed[suspected], at)
         self.suspicions[suspected] += 1
         self.quick[:, :, suspected] = 0.0
         enough = telling & (self.answers >= process.LEAST_ANSWERS) & (self.slots >= process.LEAST_SLOTS)
         at_all = np.flatnonzero(enough.any(axis=0) & np.isinf(self.proven))
-        proven = at_all[_mean(self._kept(at_all)) >= self.variant.rule.needed]
+        proven = at_all[mean_evidence(self._kept(at_all)) >= self.variant.rule.needed]
         self.proven[proven] = at
 
     def _close(self, at: float) -> None:
@@ -206,18 +207,20 @@ class Twin:
         self.spread_count += usable
 
 
-def _mean(logs: Numbers) -> Numbers:
+def mean_evidence(logs: Numbers) -> Numbers:
     """The mean evidence of each run over ratios and comparisons."""
     found: Numbers = np.exp(np.minimum(700.0, logs)).mean(axis=(0, 1))
     return found
 
 
-def _bets(
+def bets(
     canary_bad: Numbers, canary: Numbers, stable_bad: Numbers, stable: Numbers, effects: tuple[Numbers, Numbers]
 ) -> Numbers:
     """Log evidence for each ratio, both sides divided by their effects."""
-    bad = canary_bad / effects[0]
-    both = bad + stable_bad / effects[1]
-    odds = canary / effects[0] * effects[1] / np.where(stable > 0, stable, 1.0)
-    gains: Numbers = bad * _LOG_RATIOS - both * (np.log1p(_RATIOS * odds) - np.log1p(odds))
+    gains = np.zeros((len(process.RATIOS), *canary_bad.shape))
+    hit = canary_bad + stable_bad > 0
+    bad = canary_bad[hit] / effects[0][hit]
+    both = bad + stable_bad[hit] / effects[1][hit]
+    odds = canary[hit] / effects[0][hit] * effects[1][hit] / np.where(stable[hit] > 0, stable[hit], 1.0)
+    gains[:, hit] = bad * _LOG_RATIOS[:, 0] - both * (np.log1p(_RATIOS[:, 0] * odds) - np.log1p(odds))
     return gains

@@ -1,0 +1,3 @@
+"""Placeholder."""
+def section(name, cells): return [name, *map(str, cells)]
+def publish(found): pass
