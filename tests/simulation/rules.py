@@ -60,7 +60,9 @@ class Rules:
         _require(world, rollout.get("attempt") not in self.aborted, "no weight rises after an abort lowered it")
         _require(world, rollout.get("stage") in {"Progressing", "Promoting"}, "weight rises only while progressing")
         step = rollout["steps"][rollout["step"] - 1]
-        _require(world, after == step["weight"], "weight is what the step on record says")
+        if "suspectedSince" in rollout:
+            step = rollout["steps"][0]
+        _require(world, after == step["weight"], "weight is what the step on record says, or the first while suspected")
         needed = step.get("replicas") or max(1, ceil(world.spec["serving"]["replicas"] * after / 100))
         version, horizon = world.status["canary"]["version"], world.seconds - world.lag - _PROBED - 2 * TICK
         pods = [pod for pod in world.pods.of(Track.CANARY) if pod.answered_at.get(version, -1.0) >= horizon]

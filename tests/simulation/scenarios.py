@@ -59,6 +59,7 @@ class Scenario:
     history: tuple[tuple[int, str, str], ...]
     before: tuple[Do, ...] = ()
     strategy: JSON = field(default_factory=dict)
+    analysis: JSON = field(default_factory=dict)
 
 
 @dataclass
@@ -119,7 +120,8 @@ def settled(world: World) -> bool:
 def begin(scenario: Scenario) -> Run:
     """Version 101 serves and what comes before the scenario is over; to be entered as a context."""
     world = World()
-    world.create({**SPEC, "strategy": {**SPEC["strategy"], **scenario.strategy}})
+    parts = {"strategy": scenario.strategy, "analysis": scenario.analysis}
+    world.create({**SPEC, **{name: {**SPEC[name], **part} for name, part in parts.items()}})
     with SimOperator(world) as operator:
         for act in (lambda _: None, *scenario.before):
             act(world)

@@ -25,10 +25,13 @@ RATE = 200.0
 class Traffic:
     """`live` is the weight that proxies follow: the route's, a while after it was written; `live_since` is since when.
 
-    `bad` versions fail every second request. `prometheus` is `up`, `away` or `empty`.
+    `bad` versions fail a share of the requests, `wrong`, and `odd` pods whatever their version. `prometheus` is `up`,
+    `away` or `empty`.
     """
 
     bad: set[int] = field(default_factory=set)
+    wrong: float = 0.5
+    odd: set[str] = field(default_factory=set)
     prometheus: str = "up"
     delay: float = 0.25
     live: int = 0
@@ -68,7 +71,7 @@ class Traffic:
         assert version is not None
         self.answers[pod.track, version] += round(count)
         before = pod.samples[-1][1] if pod.samples else Counters()
-        wrong = count / 2 if version in self.bad else 0.0
+        wrong = count * self.wrong if version in self.bad or pod.name in self.odd else 0.0
         good = before.good + count - wrong
         pod.samples.append((now, Counters(before.bad + wrong, {10_000.0: good, inf: good})))
 

@@ -148,7 +148,9 @@ def _preparing(s: Snapshot, rollout: Rollout) -> Status:
     if ready and not proved and _both_answer(s, rollout):
         return s.status.with_rollout(fits=True)
     alone = all(pod.report and pod.report.active == {rollout.target.version} for pod in s.track(Track.CANARY))
-    if ready and proved and alone and not waits_for_baseline(s, rollout):
+    if ready and proved and alone:
+        if waits_for_baseline(s, rollout):
+            return s.status
         return s.status.with_rollout(stage=Stage.PROGRESSING, since=s.now, step=1, steps=s.spec.strategy.steps)
     if _too_late(s):
         return _take_back(s, _not_ready(s, rollout))

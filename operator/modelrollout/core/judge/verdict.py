@@ -1,5 +1,7 @@
 """From what the judge remembers of a metric to its verdict, with the evidence in one line."""
 
+import re
+
 from modelrollout.core.analysis import SPLIT, Measurement, Verdict
 from modelrollout.core.judge.case import total_evidence
 from modelrollout.core.judge.metrics import MetricMemory, rule_of
@@ -53,9 +55,9 @@ def _words(memory: MetricMemory, verdict: Verdict, at: float, rule: Rule) -> str
     if memory.broken:
         last = sum((item.canary for item in memory.recent), Arm())
         words = f"{last.bad:.0f} of the canary's last {last.answers:.0f} answers bad"
-        return f"{verdict.upper()}: {words}; {_both(case.comparisons[0])}"
+        return f"{_loud(verdict)}: {words}; {_both(case.comparisons[0])}"
     if len(memory.odd) > MAX_ODD_PODS:
-        return f"{verdict.upper()}: canary pods {' and '.join(memory.odd)} were each worse than all others"
+        return f"{_loud(verdict)}: canary pods {' and '.join(memory.odd)} were each worse than all others"
     index = max(range(len(case.comparisons)), key=lambda i: evidence(case.comparisons[i], rule))
     shown = case.comparisons[index]
     what = f" slower than {memory.bounds[index] / 1000:.4g} ms or failed" if memory.bounds else ""
@@ -65,7 +67,12 @@ def _words(memory: MetricMemory, verdict: Verdict, at: float, rule: Rule) -> str
     odd = f"; without canary pod {memory.odd[0]}, which was worse than all others" if memory.odd else ""
     bad = what or " bad"
     numbers = _both(shown, bad)
-    return f"{verdict.upper()}: {numbers}, evidence {found:.2g} {sign} {rule.needed:.0f}{minutes}{odd}"
+    return f"{_loud(verdict)}: {numbers}, evidence {found:.2g} {sign} {rule.needed:.0f}{minutes}{odd}"
+
+
+def _loud(verdict: Verdict) -> str:
+    """As people shout it: LOW TRAFFIC."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", verdict).upper()
 
 
 def _both(c: Comparison, what: str = " bad") -> str:
