@@ -12,6 +12,7 @@ are optional; a file that does not parse is reported in the log and the one befo
                 "unready": false},         # GETs of a model over REST, readiness probes too, fail with 503
      "memory_limit": 10,                   # units that all versions of one model may take together
      "versions": {"102": {
+        "pods": "",                        # only servers in pods whose names begin so (default: all)
         "error_rate": 0.1,                 # share of requests that fail ...
         "error_code": "INTERNAL",          # ... with this code (default INTERNAL)
         "latency": 0.2,                    # seconds added ...
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 class VersionFaults:
     """What one version does wrong; the defaults are a healthy version."""
 
+    pods: str = ""
     error_rate: float = 0.0
     error_code: Code = Code.INTERNAL
     latency: float = 0.0
@@ -150,7 +152,8 @@ class Faults:
 
     def of(self, name: str, version: int) -> VersionFaults:
         """The faults of one version."""
-        return self._file(name).versions.get(version, HEALTHY)
+        faults = self._file(name).versions.get(version, HEALTHY)
+        return faults if os.environ.get("HOSTNAME", "").startswith(faults.pods) else HEALTHY
 
     def fits(self, name: str, version: int, loaded: list[int]) -> bool:
         """Whether the version has room beside those that are loaded."""

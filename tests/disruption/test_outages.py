@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from modelrollout.core.judge.memory_json import memory_from_text
 from playground import control
 from tests.situations import NEXT, ended, failures, live, outcome, some_often, stage, start, wait_for_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modelrollout.core.judge.memory import Memory
     from playground.scene import Scene
 
 
@@ -64,3 +67,37 @@ def test_operator_killed_while_rolling_back_finishes_it(scene: Callable[[str], S
         status = here.wait("the end", ended(NEXT), 120)
         assert here.weight() == 0
     assert outcome(status, NEXT) == "RolledBack"
+
+
+def test_operator_killed_while_it_suspects_loses_no_evidence(scene: Callable[[str], Scene]) -> None:
+    """SIGKILL between suspicion and proof: the weight is not raised, and proof rests on what came before too."""
+    here = scene("kill-suspect")
+    start(here)
+    manifest = here.manifest(NEXT)
+    manifest["spec"]["strategy"]["steps"] = [{"weight": 20, "duration": "5s"}, {"weight": 50, "duration": "60s"}]
+    manifest["spec"]["analysis"]["metrics"] = [{"name": "error-rate", "kind": "ErrorRate"}]
+    with here.traffic() as traffic:
+        wait_for_answers(traffic)
+        here.kube.apply(manifest)
+        here.wait("the second step", live(50), 150)
+        here.misbehave({"versions": {str(NEXT): {"error_rate": 0.1, "error_code": "INTERNAL"}}})
+        here.wait("the weight back", lambda s: "suspectedSince" in s.get("rollout", {}) and live(20)(s))
+        first = memory_of(here).at
+        control.ask(here.state, "kill", name="operator")
+        weights = set()
+        while "rollout" in here.status():
+            weights.add(here.weight())
+            time.sleep(0.2)
+        status = here.wait("the end", ended(NEXT), 150)
+    assert outcome(status, NEXT) == "RolledBack", status
+    assert weights <= {20, 0}
+    assert memory_of(here).begun < first < memory_of(here).at
+
+
+def memory_of(here: Scene) -> Memory:
+    """What the judge has written down."""
+    found = here.kube.get("ConfigMap", f"{here.name}-analysis")
+    assert found is not None
+    memory = memory_from_text(found["data"]["memory.json"])
+    assert memory is not None
+    return memory

@@ -20,7 +20,7 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
-from modelrollout.core.counters import Counters, bad_query, latency_query, scraped_query
+from modelrollout.core.counters import Counters, failures_query, latency_query
 from modelrollout.errors import MetricsUnavailable, QueryRefused
 from modelrollout.ports import MetricSource
 
@@ -64,12 +64,11 @@ class PrometheusMetrics:
         """Cumulative counters of those pods that Prometheus reads, at one moment."""
         if not pods:
             return {}
-        bad, latency, scraped = await asyncio.gather(
-            self._ask(source, bad_query(namespace, model, pods), at),
+        failures, latency = await asyncio.gather(
+            self._ask(source, failures_query(namespace, model, pods), at),
             self._ask(source, latency_query(namespace, model, pods), at),
-            self._ask(source, scraped_query(namespace, pods), at),
         )
-        return _counters(_vector(bad), _vector(latency), _vector(scraped))
+        return _counters(_vector(failures), _vector(latency))
 
     async def query(self, source: MetricSource, promql: str, at: datetime) -> tuple[float, ...]:
         """One number per series that the query gives; NaN and infinity are passed on."""
@@ -149,17 +148,18 @@ def _release(endpoint: _Endpoint, done: asyncio.Future[Any]) -> None:
 
 
 def _counters(
-    bad: list[tuple[Mapping[str, str], float]],
-    latency: list[tuple[Mapping[str, str], float]],
-    scraped: list[tuple[Mapping[str, str], float]],
+    failures: list[tuple[Mapping[str, str], float]], latency: list[tuple[Mapping[str, str], float]]
 ) -> dict[str, Counters]:
     """A pod that is read but was asked nothing yet has counters of zero; one that is not read is left out."""
-    failures = {labels.get("pod", ""): value for labels, value in bad}
+    bad = {labels.get("pod", ""): value for labels, value in failures if labels.get("is") == "bad"}
+    scraped = {labels.get("pod", ""): value for labels, value in failures if labels.get("is") == "scraped"}
     buckets: dict[str, dict[float, float]] = {}
     for labels, value in latency:
         buckets.setdefault(labels.get("pod", ""), {})[float(labels["le"])] = value
-    pods = {labels.get("pod", "") for labels, _ in scraped} | failures.keys() | buckets.keys()
-    return {pod: Counters(failures.get(pod, 0.0), buckets.get(pod, {})) for pod in sorted(pods) if pod}
+    pods = scraped.keys() | bad.keys() | buckets.keys()
+    return {
+        pod: Counters(bad.get(pod, 0.0), buckets.get(pod, {}), scraped.get(pod, 0.0)) for pod in sorted(pods) if pod
+    }
 
 
 def _vector(result: Sequence[Any]) -> list[tuple[Mapping[str, str], float]]:
