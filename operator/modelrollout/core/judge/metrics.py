@@ -18,6 +18,8 @@ from modelrollout.core.spec import Metric, MetricKind
 BREAKER_ANSWERS = 20
 """So many of the canary's last answers are looked at for a failure that needs no statistics."""
 BREAKER_CANARY, BREAKER_STABLE = 0.5, 0.25
+MANY_ANSWERS = 1000
+"""Stable's answers from which bounds are taken; once the canary has traffic fewer have to do."""
 BODY = (0.5, 0.1)
 """Shares of stable's answers that are slower than a latency's first bounds; its quantile gives the last."""
 
@@ -89,7 +91,8 @@ def _with_bounds(metric: Metric, memory: MetricMemory, heard: Round) -> MetricMe
     if metric.kind is MetricKind.ERROR_RATE:
         return replace(memory, case=Case((begin(begun),)))
     seen = total((memory.seen, *(heard.stable or {}).values()))
-    bounds = _bounds(seen, metric.quantile) if seen.answers >= LEAST_ANSWERS else ()
+    needed = LEAST_ANSWERS if heard.canary else MANY_ANSWERS
+    bounds = _bounds(seen, metric.quantile) if seen.answers >= needed else ()
     if not bounds:
         return replace(memory, seen=seen)
     # What was seen before the bounds were known still says how many answers are slower than each.

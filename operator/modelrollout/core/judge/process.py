@@ -23,6 +23,8 @@ LEAST_EFFECT = 1.25
 QUICK_EFFECT = 2.0
 FLOOR = -4.0
 """No comparison is so good that a canary which goes bad later has to make up for all of it."""
+QUICK_FLOOR = -2.0
+"""The same for suspicion: one that turns bad late is suspected nearly as soon as one that was bad from the start."""
 SUSPICIOUS = 100.0
 CERTAIN = log(20.0)
 """Evidence of a comparison with "worse than is tolerated" at which the canary counts as no worse (95 %)."""
@@ -194,7 +196,7 @@ def _weigh(c: Comparison, canary: Arm, stable: Arm | None) -> Comparison:
     return replace(
         c,
         open=opened,
-        quick=tuple(map(sum, zip(c.quick, quick, strict=True))),
+        quick=tuple(max(QUICK_FLOOR, had + got) for had, got in zip(c.quick, quick, strict=True)),
         calm_ratio=max(-CERTAIN, calm),
         calm_share=max(-CERTAIN, c.calm_share + share),
     )
