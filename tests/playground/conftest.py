@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from playground import lifecycle
 from playground.models import make_version
+from playground.state import State
 from tests.playground import model_server_subject
+from tests.playground.node_agent_lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +42,20 @@ def name(server: Subject) -> str:
     for version in (1, 2):
         make_version(server.here / fresh, version)
     return fresh
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A playground without the operator, and an agent of our own in it."""
+    state = State(tmp_path_factory.mktemp("playground"))
+    lifecycle.up(state, operator=False)
+    started = Lab(state, state.dir / "lab")
+    try:
+        started.start()
+        yield started
+        started.kill(signal.SIGTERM)
+    finally:
+        lifecycle.down(state)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

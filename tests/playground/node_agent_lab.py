@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from playground.state import State
 
+FOREVER = "while true; do sleep 0.1; done"
+STUBBORN = f"trap '' TERM; {FOREVER}"
 _NODES = [
     {"name": name, "hostIP": f"10.0.9.{number}", "podNetwork": f"10.244.{90 + number}"}
     for number, name in enumerate(("lab", "lab-silent", "lab-gone"), 1)
@@ -175,3 +177,8 @@ def processes(marker: str) -> list[int]:
         if marker.encode() in words:
             found.append(int(entry.parent.name))
     return found
+
+
+def sh(script: str, marker: str = "unmarked") -> list[str]:
+    """A shell that runs `script`, and can be found by `marker`."""
+    return ["sh", "-c", script, marker]
