@@ -89,7 +89,9 @@ def _in_step(status: Object) -> bool:
     [
         pytest.param("step", _in_step, {"steps": [{"weight": 20, "duration": "60s"}]}, {}, id="in a step"),
         pytest.param("half", half_promoted, {}, _SLOW, id="half promoted"),
-        pytest.param("bake", stage("Baking"), {"bake": {"duration": "1h"}}, {}, id="while it bakes"),
+        pytest.param(
+            "bake", stage("Baking"), {"bake": {"duration": "1h"}}, {}, id="while it bakes", marks=pytest.mark.long
+        ),
     ],
 )
 def test_back_to_the_higher_version(

@@ -18,6 +18,7 @@ from tests.situations import (
     promote,
     quick,
     settled,
+    some_often,
     start,
     versions_since,
     wait_for_answers,
@@ -67,7 +68,7 @@ def _untouched(scene: Scene, made: Object) -> bool:
     }
 
 
-@pytest.mark.parametrize("kind", STRANGERS)
+@pytest.mark.parametrize("kind", some_often(STRANGERS, "Deployment", "HTTPRoute"))
 def test_name_taken_before_the_first_version(scene: Callable[[str], Scene], kind: str) -> None:
     """Somebody's object of a child's name is never written: Stalled, NameTaken, until it is gone; then all goes on."""
     here = scene(f"taken-{kind.lower()}")

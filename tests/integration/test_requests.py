@@ -119,9 +119,9 @@ def _reject(here: Scene) -> None:
 @pytest.mark.parametrize(
     ("verb", "change", "answer"),
     [
-        pytest.param("abort", {"attempt": 1}, "stale", id="abort of an attempt before"),
+        pytest.param("abort", {"attempt": 1}, "stale", id="abort of an attempt before", marks=pytest.mark.long),
         pytest.param("abort", {"revision": "0123456789"}, "stale", id="abort of another revision"),
-        pytest.param("retry", {}, "stale", id="retry of what is under way"),
+        pytest.param("retry", {}, "stale", id="retry of what is under way", marks=pytest.mark.long),
         pytest.param("explode", {}, "not understood", id="a verb that does not exist"),
     ],
 )

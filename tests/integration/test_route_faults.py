@@ -110,11 +110,11 @@ def test_deleted_route_comes_back(scene: Callable[[str], Scene]) -> None:
     with here.traffic() as traffic:
         wait_for_answers(traffic)
         here.kube.apply(quick(here, NEXT, steps=_PATIENT))
-        here.wait("the step", live(20))
+        started = here.wait("the step", _started)["rollout"]["stepStarted"]
         before = here.kube.get("HTTPRoute", here.name)
         here.kube.delete("HTTPRoute", here.name)
         here.wait("another route", lambda _: _uid(here) not in {None, _uid_of(before)})
-        here.wait("the step again", live(20))
+        here.wait("the step again", lambda s: _started(s) and s["rollout"]["stepStarted"] != started)
         back = more_answers(traffic)
         status = here.wait("the end", ended(NEXT), 120)
     assert outcome(status, NEXT) == "Promoted", status

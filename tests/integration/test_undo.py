@@ -64,7 +64,14 @@ def test_going_back_to_the_version_before_takes_no_steps(scene: Callable[[str], 
     settled(here)
 
 
-@pytest.mark.parametrize(("kept", "way"), [(2, "Undone"), (1, "Promoted"), (0, "Promoted")])
+@pytest.mark.parametrize(
+    ("kept", "way"),
+    [
+        pytest.param(2, "Undone", marks=pytest.mark.long),
+        (1, "Promoted"),
+        pytest.param(0, "Promoted", marks=pytest.mark.long),
+    ],
+)
 def test_fast_path_reaches_back_as_far_as_spec_says(scene: Callable[[str], Scene], kept: int, way: str) -> None:
     """101 was promoted two promotions ago: with `fastPathRevisions` of 2 it comes back at once, with less by steps."""
     here = scene(f"undo-{kept}")
