@@ -104,11 +104,12 @@ class Relay:
 
 
 def _bad(query: str, body: bytes) -> float:
-    """Bad answers of canary pods in the result of the query that counts them."""
+    """Bad answers of canary pods in the result of the query that counts them, among other things."""
     if 'status!="OK"' not in query:
         return 0
-    result = json.loads(body).get("data", {}).get("result", ())
-    return sum(float(item["value"][1]) for item in result if "-canary-" in item["metric"].get("pod", ""))
+    found = json.loads(body).get("data", {}).get("result", ())
+    bad = (item for item in found if item["metric"].get("part") == "bad" and "-canary-" in item["metric"]["pod"])
+    return sum(float(item["value"][1]) for item in bad)
 
 
 async def _observe(options: argparse.Namespace, notes: Notes) -> None:

@@ -146,16 +146,10 @@ async def test_the_moment_and_the_deadline_are_sent() -> None:
 
 async def test_counters_of_the_pods_that_are_read() -> None:
     """Bad answers, buckets and the last scrape per pod; one without traffic has zeros, one not scraped is left out."""
-
-    async def answer(request: web.Request) -> web.Response:
-        query = request.query["query"]
-        if "by (pod, le)" in query:
-            return web.json_response(vector(({"pod": "a", "le": "10"}, "3"), ({"pod": "a", "le": "+Inf"}, "5")))
-        read = [({"pod": pod, "is": "scraped"}, "1767225600.5") for pod in ("a", "idle")]
-        return web.json_response(vector(({"pod": "a", "is": "bad"}, "2"), *read))
-
-    async with prometheus(answer) as (metrics, source):
+    parts = [("bad", {}, "2"), ("buckets", {"le": "10"}, "3"), ("buckets", {"le": "+Inf"}, "5"), ("scraped", {}, "1")]
+    samples = [({"pod": "a", "part": part, **labels}, value) for part, labels, value in parts]
+    samples.append(({"pod": "idle", "part": "scraped"}, "1"))
+    async with prometheus(canned(vector(*samples))) as (metrics, source):
         found = await metrics.counters(source, "default", "m", ("a", "idle", "away"), AT)
         assert await metrics.counters(source, "default", "m", (), AT) == {}
-    scraped = 1767225600.5
-    assert found == {"a": Counters(2.0, {10.0: 3.0, math.inf: 5.0}, scraped), "idle": Counters(scraped=scraped)}
+    assert found == {"a": Counters(2.0, {10.0: 3.0, math.inf: 5.0}, 1.0), "idle": Counters(scraped=1.0)}

@@ -104,16 +104,10 @@ def latency_query(namespace: str, model: str, pods: Iterable[str]) -> str:
     return f'sum by (pod, le) ({_LATENCY}{{{_matchers(namespace, model, pods)},API!=""}})'
 
 
-def failures_query(namespace: str, model: str, pods: Iterable[str]) -> str:
-    """PromQL: bad answers per pod, and when each pod was read last (label `is` tells them apart).
-
-    A server that was asked nothing yet has no counters, but it is read.
-    """
-    names = tuple(pods)
-    read = f'up{{namespace="{namespace}",pod=~"{pod_pattern(names)}"}}'
-    scraped = f"max by (pod) (timestamp({read}) and {read} == 1)"
-    bad = bad_query(namespace, model, names)
-    return f'label_replace({bad}, "is", "bad", "", "") or label_replace({scraped}, "is", "scraped", "", "")'
+def scraped_query(namespace: str, pods: Iterable[str]) -> str:
+    """PromQL: when Prometheus last read each pod that it reads: a server that was asked nothing yet has no counters."""
+    read = f'up{{namespace="{namespace}",pod=~"{pod_pattern(pods)}"}}'
+    return f"max by (pod) (timestamp({read}) and {read} == 1)"
 
 
 def pod_pattern(pods: Iterable[str]) -> str:
