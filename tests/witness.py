@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 import requests
@@ -30,9 +31,13 @@ def now() -> float:
 
 @dataclass(frozen=True)
 class Sight:
-    """The route at one moment, in seconds since the epoch."""
+    """The route when it was seen, in seconds since the epoch; `written` is its last write by the API server's clock.
+
+    That clock says whole seconds. On a busy machine the sight comes later than the first answers under a new weight.
+    """
 
     time: float
+    written: float
     weight: int
     accepted: bool
 
@@ -73,7 +78,7 @@ class Witness:
         self._seen.add(version)
         backends = route["spec"]["rules"][0]["backendRefs"]
         weight = next(int(item["weight"]) for item in backends if item["name"].endswith("-canary"))
-        self.sights.append(Sight(now(), weight, _accepted(route)))
+        self.sights.append(Sight(now(), _written(route), weight, _accepted(route)))
 
     def walk(self, since: float = 0.0) -> list[int]:
         """The weights one after another, from the one that was set at that moment."""
@@ -98,7 +103,7 @@ class Witness:
         """
         walk = self.walk(since)
         assert walk == [0, *steps[: len(walk) - 2], 0]
-        raised = next(sight.time for sight in self.sights if sight.time > since and sight.weight)
+        raised = next(sight.written for sight in self.sights if sight.time > since and sight.weight)
         failed = [answer for answer in answers if answer.start > since and answer.error]
         assert {answer.error for answer in failed} <= _BAD
         assert not [answer for answer in failed if answer.end < raised]
@@ -106,6 +111,12 @@ class Witness:
         late = [answer for answer in answers if answer.start > withdrawn]
         assert late
         assert not [answer for answer in late if answer.error or answer.version == bad]
+
+
+def _written(route: Object) -> float:
+    """When somebody last wrote its `spec`; gateways write its status alone."""
+    entries = (entry for entry in route["metadata"]["managedFields"] if "subresource" not in entry)
+    return max(datetime.fromisoformat(entry["time"]).timestamp() for entry in entries)
 
 
 def _accepted(route: Object) -> bool:

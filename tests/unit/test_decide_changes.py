@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from modelrollout.core.actions import Apply, Decision, Delete
-from modelrollout.core.analysis import Verdict
+from modelrollout.core.actions import Apply
 from modelrollout.core.decide import decide
 from modelrollout.core.revisions import revision_of
-from modelrollout.core.route import canary_weight
 from modelrollout.core.snapshot import Capacity, Child, Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import End, HistoryEntry, Outcome, Rejected, Stage, Status
@@ -20,22 +18,12 @@ from tests.builders import (
     NEW,
     NOW,
     OLD,
-    WITH_CANARY,
-    analysed,
     raw_spec,
-    report,
     revision,
-    rollout,
-    route,
     snapshot,
-    stable_pods,
     version,
 )
-
-BOTH = report(OLD, NEW, stable=NEW)
-CANCELLED = End(Outcome.CANCELLED, "SpecReturned", "spec went back")
-HALF = (*stable_pods(BOTH, report(OLD, stable=OLD)), WITH_CANARY[2])
-BAKING = stable_pods(BOTH, BOTH)
+from tests.deciding import BAKING, in_phase, weight_first
 
 
 @dataclass(frozen=True)
@@ -47,15 +35,6 @@ class Row:
     reason: str = ""
 
 
-def in_phase(stage: Stage, spec: dict[str, Any], step: int = 0) -> Snapshot:
-    """A rollout of 102 in this stage, and another wish in spec."""
-    pods = {Stage.PROMOTING: HALF, Stage.BAKING: BAKING}.get(stage, WITH_CANARY)
-    end = CANCELLED if stage is Stage.ROLLING_BACK else None
-    under_way = rollout(stage, step=step, end=end)
-    weight = {Stage.PROGRESSING: (10, 50)[step - 1], Stage.PROMOTING: 50}.get(stage, 0)
-    return snapshot(under_way, spec=spec, pods=pods, route=route(weight), analysed=analysed(under_way, Verdict.PASS))
-
-
 PHASES = [
     pytest.param(Stage.PREPARING, 0, id="Preparing"),
     pytest.param(Stage.PROGRESSING, 1, id="step 1"),
@@ -63,12 +42,6 @@ PHASES = [
     pytest.param(Stage.PROMOTING, 2, id="Promoting half way"),
     pytest.param(Stage.BAKING, 2, id="Baking"),
 ]
-
-
-def weight_first(decision: Decision) -> int | None:
-    """The weight that is written before all else, None when there is no such write."""
-    routes = [a for a in decision.first if isinstance(a, Apply)]
-    return canary_weight("recsys", routes[0].manifest) if routes else None
 
 
 @pytest.mark.parametrize(("stage", "step"), PHASES)
@@ -95,13 +68,22 @@ def settled(spec: dict[str, Any], **status: Any) -> Snapshot:
 
 
 LONG_AGO = tuple(promoted(9 - n, number) for n, number in enumerate((OLD, 107, 106, 105, 100)))
+
+
 NEVER = raw_spec(strategy={**raw_spec()["strategy"], "rollback": {"fastPathRevisions": 0}}, version=100)
+
+
 AGAIN = f"retry:{revision(NEW).name}.2:0"
+
+
 LEFT = (promoted(4, OLD, "Undone"), promoted(3, NEW), promoted(2, OLD))
+
+
 WAS_REJECTED = {
     "rejected": Rejected(version(NEW), "AnalysisFailed", "bad"),
     "history": (HistoryEntry(2, version(NEW), End(Outcome.ROLLED_BACK, "AnalysisFailed", "bad"), NOW, NOW),),
 }
+
 
 ROWS = [
     pytest.param(
@@ -246,40 +228,6 @@ def test_promotion_waits_for_pods_that_an_autoscaler_added() -> None:
     assert decide(given).status.rollout == given.status.rollout
 
 
-def test_taken_name_blocks_only_that_object() -> None:
-    """A stranger's object is left alone, our others are written, and what is under way goes on."""
-    stranger = Child({"kind": "Service", "metadata": {"name": "recsys-stable"}}, owned=False)
-    given = in_phase(Stage.PROGRESSING, raw_spec(), 1)
-    given = replace(given, children={**given.children, ("Service", "recsys-stable"): stranger})
-    decision = decide(given)
-    written = {(a.manifest["kind"], a.manifest["metadata"]["name"]) for a in decision.then if isinstance(a, Apply)}
-    assert ("Service", "recsys-stable") not in written
-    assert ("Service", "recsys-canary") in written
-    assert any(c.type == "Stalled" and c.reason == "NameTaken" for c in decision.status.story.conditions)
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        pytest.param(
-            {"children": {("Service", "recsys-stable"): Child({"kind": "Service"}, owned=False)}}, id="name taken"
-        ),
-        pytest.param({"revisions": {}}, id="stable revision lost"),
-        pytest.param({"invalid": "spec cannot be read"}, id="spec cannot be read"),
-        pytest.param({"conflict": "somebody has the match"}, id="match taken"),
-        pytest.param({"contested": "HTTPRoute recsys"}, id="route contested"),
-        pytest.param({"refused": "quota"}, id="write refused"),
-        pytest.param({"capacity": Capacity(0)}, id="no GPU free"),
-    ],
-)
-def test_nothing_that_is_amiss_switches_an_abort_off(broken: dict[str, Any]) -> None:
-    """Rule 1: with proof of failure the weight goes to 0, whatever else is wrong with the object."""
-    given = in_phase(Stage.PROGRESSING, raw_spec(), 1)
-    assert given.status.rollout is not None
-    failing = replace(given, analysed=analysed(given.status.rollout, Verdict.FAIL), **broken)
-    assert weight_first(decide(failing)) == 0
-
-
 def test_revision_names_differ_where_pods_would() -> None:
     """Replicas and strategy are no part of a revision; image and base path are."""
     assert revision_of(raw_spec(serving={**raw_spec()["serving"], "replicas": 9})) == revision_of(raw_spec())
@@ -320,36 +268,3 @@ def test_roll_waits_for_room_for_one_more_pod() -> None:
     assert template(1) == "2"
     full = replace(given, capacity=Capacity(0, "too few are free"))
     assert "InsufficientGPU: no room for one more stable pod" in decide(full).status.story.message
-
-
-def test_stranger_under_our_names_is_never_deleted() -> None:
-    """Children that an earlier object of the same name left behind are not ours: nothing of them is touched."""
-    names = [("Deployment", "recsys-stable"), ("Deployment", "recsys-canary"), ("ConfigMap", "recsys-stable-7")]
-    made_from = {"annotations": {"modelrollout.io/revision": "another"}}
-    left = {
-        (kind, name): Child({"kind": kind, "metadata": {"name": name, "uid": "u", **made_from}}, owned=False)
-        for kind, name in names
-    }
-    for status in (Status(), Status(stable=version(OLD))):
-        decision = decide(snapshot(spec=raw_spec(OLD), status=status, children=left))
-        assert not [action for action in decision.then if isinstance(action, Delete)]
-
-
-def test_route_of_an_object_that_has_to_give_way_stays_as_it_is() -> None:
-    """What spec asks for is somebody else's match; only a lower weight is written, into the route that is there."""
-    mine = {"backendRefs": [{"name": "recsys-stable", "weight": 90}, {"name": "recsys-canary", "weight": 10}]}
-    raw = {
-        "apiVersion": "v1",
-        "kind": "HTTPRoute",
-        "metadata": {"name": "recsys"},
-        "spec": {"hostnames": ["mine"], "rules": [mine]},
-    }
-    given = in_phase(Stage.PROGRESSING, raw_spec(), 1)
-    given = replace(
-        given, conflict="another has it", children={**given.children, ("HTTPRoute", "recsys"): Child(raw, True)}
-    )
-    assert not [a for a in decide(given).then if isinstance(a, Apply) and a.manifest["kind"] == "HTTPRoute"]
-    failing = decide(replace(given, analysed=analysed(rollout(Stage.PROGRESSING, step=1), Verdict.FAIL)))
-    written = next(a.manifest for a in failing.first if isinstance(a, Apply))
-    assert written["spec"]["hostnames"] == ["mine"]
-    assert canary_weight("recsys", written) == 0
