@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from modelrollout.core.claims import claims_of
+from modelrollout.core.claims import Claim, Place, claims_of
 from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER, Track, child
 from modelrollout.core.values import JSON
 from modelrollout.ports import Key
@@ -32,7 +32,7 @@ class ObjectCache:
         self._objects: dict[ObjectId, JSON] = {}
         self._of_rollout: dict[Key, set[ObjectId]] = {}
         self._gone: OrderedDict[str, int] = OrderedDict()
-        self._claiming: dict[tuple[str, str], set[Key]] = {}
+        self._claiming: dict[Place, set[Key]] = {}
 
     def put(self, resource: Resource, obj: JSON) -> bool:
         """Store an object unless it is older than, or the same as, what is known. Whether it was stored."""
@@ -46,7 +46,7 @@ class ObjectCache:
             return False
         self._remove(identity)
         self._objects[identity] = _trim(resource, obj)
-        for place in places(resource, obj):
+        for place in _filed(claims(resource, obj)):
             self._claiming.setdefault(place, set()).add(Key(identity[1], identity[2]))
         for key in owners(obj):
             self._of_rollout.setdefault(key, set()).add(identity)
@@ -94,20 +94,20 @@ class ObjectCache:
         return [(i[0], o) for i, o in self._objects.items() if i[0] != ROLLOUTS.kind and not _is_watched(o)]
 
     def rivals(self, key: Key) -> Iterator[JSON]:
-        """Other ModelRollouts that claim a match in the same place of a gateway."""
+        """Other ModelRollouts that may claim a match of this one."""
         rollout = self.rollout(key)
-        for other in self.claiming(places(ROLLOUTS, rollout) if rollout is not None else ()) - {key}:
+        for other in self.claiming(claims(ROLLOUTS, rollout) if rollout is not None else ()) - {key}:
             found = self.rollout(other)
             if found is not None:
                 yield found
 
-    def claiming(self, at: Iterable[tuple[str, str]]) -> set[Key]:
-        """ModelRollouts that claim something in one of these places."""
-        return {key for place in at for key in self._claiming.get(place, ())}
+    def claiming(self, wanted: Iterable[Claim]) -> set[Key]:
+        """ModelRollouts with claims that may overlap one of these."""
+        return {key for claim in wanted for place in claim.sought for key in self._claiming.get(place, ())}
 
     def _remove(self, identity: ObjectId) -> None:
         known = self._objects.pop(identity, None)
-        for place in places(ROLLOUTS, known) if known is not None and identity[0] == ROLLOUTS.kind else ():
+        for place in _filed(claims(ROLLOUTS, known)) if known is not None and identity[0] == ROLLOUTS.kind else ():
             self._claiming[place].discard(Key(identity[1], identity[2]))
             if not self._claiming[place]:
                 del self._claiming[place]
@@ -128,9 +128,13 @@ def identify(resource: Resource, obj: JSON) -> ObjectId:
     return resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
-def places(resource: Resource, obj: JSON) -> set[tuple[str, str]]:
-    """Where on gateways a ModelRollout claims something; nowhere for other kinds."""
-    return {claim.place for claim in claims_of(obj)} if resource is ROLLOUTS else set()
+def claims(resource: Resource, obj: JSON) -> frozenset[Claim]:
+    """What a ModelRollout claims on gateways; nothing for other kinds."""
+    return claims_of(obj) if resource is ROLLOUTS else frozenset()
+
+
+def _filed(made: Iterable[Claim]) -> set[Place]:
+    return {place for claim in made for place in claim.filed}
 
 
 def owners(obj: JSON) -> set[Key]:

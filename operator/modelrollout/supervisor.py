@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from modelrollout.cache import ObjectCache, owners, places
+from modelrollout.cache import ObjectCache, claims, owners
 from modelrollout.core.values import JSON
 from modelrollout.errors import OperatorError
 from modelrollout.handlers import Deliver
@@ -98,7 +98,7 @@ class Supervisor:
             current = self.cache.find(resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
             self._wake(owners(current) if current is not None else set())
             # Who claims other matches than before gives way to others, or takes something from them.
-            before, now = (places(resource, item) if item is not None else set() for item in (known, current))
+            before, now = (claims(resource, item) if item is not None else set() for item in (known, current))
             self._wake(self.cache.claiming(before ^ now))
 
     async def _list_all(self) -> tuple[Resource, ...]:

@@ -65,8 +65,11 @@ def test_newer_object_gives_way_where_one_request_could_meet_both(
 ) -> None:
     """The older keeps the match and is not disturbed; the newer is told whose it is."""
     first, second = rollout("first", 1, **older), rollout("second", 2, **newer)
-    assert conflict(first, [second]) == ""
-    said = conflict(second, [first])
+    cache = ObjectCache()
+    cache.put(ROLLOUTS, first)
+    cache.put(ROLLOUTS, second)
+    assert conflict(first, cache.rivals(Key("default", "first"))) == ""
+    said = conflict(second, cache.rivals(Key("default", "second")))
     assert bool(said) is bool(words)
     assert words in said
     assert not words or "ModelRollout default/first" in said
@@ -80,12 +83,19 @@ def test_object_that_goes_gives_its_match_up() -> None:
 
 
 def test_cache_finds_rivals_without_looking_at_all_objects() -> None:
-    """Only objects that claim something in the same place are compared; one that moves away is found no more."""
+    """Only objects that may claim the same are compared; one that moves away is found no more."""
     cache = ObjectCache()
-    for item in (rollout("first", 1), rollout("second", 2), rollout("third", 3, model="x", protocols=["REST"])):
+    hosts: dict[str, dict[str, Any]] = {n: {"hostnames": [f"{n}.example.com"]} for n in ("first", "elsewhere")}
+    others = (rollout("third", 3, model="x", protocols=["REST"]), rollout("fourth", 4, **hosts["elsewhere"]))
+    for item in (rollout("first", 1, **hosts["first"]), rollout("second", 2, hostnames=["*.com"]), *others):
         cache.put(ROLLOUTS, item)
-    assert [r["metadata"]["name"] for r in cache.rivals(Key("default", "second"))] == ["first"]
+    assert _rivals(cache, "first") == {"second"}
+    assert _rivals(cache, "second") == {"first", "fourth"}
     moved = rollout("first", 1, parentRefs=[{"name": "other"}])
     moved["metadata"]["resourceVersion"] = "2"
     cache.put(ROLLOUTS, moved)
-    assert not list(cache.rivals(Key("default", "second")))
+    assert _rivals(cache, "second") == {"fourth"}
+
+
+def _rivals(cache: ObjectCache, name: str) -> set[str]:
+    return {found["metadata"]["name"] for found in cache.rivals(Key("default", name))}

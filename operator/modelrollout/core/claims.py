@@ -8,6 +8,12 @@ from dataclasses import dataclass
 
 from modelrollout.core.values import JSON
 
+Place = tuple[str, str, str]
+"""Gateway, match, hostname: where a claim is filed, so that hundreds on one gateway need not be compared in pairs."""
+
+_ALL = "*"
+"""In place of a hostname: claims for whatever hostname."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -20,13 +26,19 @@ class Claim:
     hostname: str
 
     @property
-    def place(self) -> tuple[str, str]:
-        """Claims can only conflict within one place."""
-        return self.gateway, self.match
+    def filed(self) -> frozenset[Place]:
+        """Where this claim is found."""
+        return frozenset((self.gateway, self.match, name) for name in (self.hostname, _ALL))
+
+    @property
+    def sought(self) -> frozenset[Place]:
+        """Where all are found that may overlap this one."""
+        names = {_ALL} if self.hostname in _wildcards(self.hostname) else {self.hostname, *_wildcards(self.hostname)}
+        return frozenset((self.gateway, self.match, name) for name in names)
 
     def overlaps(self, other: "Claim") -> bool:
         """Whether one request could meet both."""
-        same = self.place == other.place
+        same = (self.gateway, self.match) == (other.gateway, other.match)
         listener = _either(self.section, other.section) and _either(self.port, other.port)
         return same and listener and _hosts_overlap(self.hostname, other.hostname)
 
@@ -86,6 +98,12 @@ def _hosts_overlap(one: str, other: str) -> bool:
     if _either(one, other):
         return True
     return _wildcard_covers(one, other) or _wildcard_covers(other, one)
+
+
+def _wildcards(hostname: str) -> set[str]:
+    """Every hostname that stands for this one among others; "" stands for all."""
+    labels = hostname.split(".")
+    return {"", *(".".join(["*", *labels[number:]]) for number in range(1, len(labels)))}
 
 
 def _wildcard_covers(wildcard: str, name: str) -> bool:
