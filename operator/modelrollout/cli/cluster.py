@@ -6,7 +6,7 @@ It also starts at a tenth of the CPU time that a client library takes to import.
 
 import json
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -161,7 +161,9 @@ class Watch:
         with self._process as process:
             assert process.stdout is not None
             assert process.stderr is not None
-            yield from _events(process.stdout)
+            for line in process.stdout:  # one event each
+                event = json.loads(line)
+                yield event["type"], event["object"]
             said = process.stderr.read().strip()
         if process.returncode > 0:
             raise explain(said, self._namespace)
@@ -169,14 +171,3 @@ class Watch:
     def close(self) -> None:
         """See Changes."""
         self._process.terminate()
-
-
-def _events(lines: Iterable[str]) -> Iterator[tuple[str, JSON]]:
-    """Kubectl prints each event as indented JSON, ended by a brace in the first column."""
-    collected: list[str] = []
-    for line in lines:
-        collected.append(line)
-        if line == "}\n":
-            event = json.loads("".join(collected))
-            collected.clear()
-            yield event["type"], event["object"]
