@@ -50,9 +50,9 @@ def test_a_request_is_an_annotation_with_a_manager_of_its_own(kubectl: Callable[
 
 
 def test_events_are_read_one_by_one(kubectl: Callable[[str], Path]) -> None:
-    """Kubectl prints them indented, one after the other."""
+    """Kubectl prints one per line."""
     events = [{"type": "ADDED", "object": {"a": [1]}}, {"type": "DELETED", "object": {"b": {}}}]
-    text = "\n".join(json.dumps(event, indent=4) for event in events)
+    text = "\n".join(json.dumps(event) for event in events)
     kubectl(f"cat <<'X'\n{text}\nX")
     assert list(Kubectl(Access()).changes("pods")) == [("ADDED", {"a": [1]}), ("DELETED", {"b": {}})]
 

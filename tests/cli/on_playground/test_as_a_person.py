@@ -157,17 +157,22 @@ def _in_terminal(scene: Scene, arguments: list[str], columns: int, until: str) -
     environment = {**_environment(scene.state.host_kubeconfig), "TERM": "xterm-256color"}
     environment.pop("COLUMNS", None)
     process = subprocess.Popen(
-        [*PROGRAM, *arguments], env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-        preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),
-    )  # fmt: skip
+        [*PROGRAM, *arguments],
+        env=environment,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - Ctrl-C needs a terminal of its own
+    )
     os.close(slave)
     limit = threading.Timer(60, process.kill)
     limit.start()
     written = ""
     for text in _read(master):
-        written += text
-        if until in written:
+        if until in written + text and until not in written:
             os.write(master, b"\x03")
+        written += text
     limit.cancel()
     os.close(master)
     return process.wait(), written

@@ -91,8 +91,9 @@ def _share(obj: JSON, track: str) -> str:
 
 def _pods(pods: Iterable[JSON], versions: Mapping[str, str], now: datetime) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for _ in range(5):
-        table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(overflow="ellipsis")  # the name gives way first where it is narrow
+    for _ in range(4):
+        table.add_column(no_wrap=True)
     for pod in sorted(pods, key=lambda item: str(at(item, "metadata.name"))):
         state = _state(pod)
         name = at(pod, "metadata.name")
