@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from playground.scene import Scene
 
 PROGRAM = [sys.executable, "-m", "modelrollout"]
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BAD = {"versions": {str(NEXT): {"error_rate": 0.5}}}
 
 
@@ -144,10 +145,9 @@ def test_watch_in_a_terminal(scene: Callable[[str], Scene], columns: int) -> Non
     code, shown = _in_terminal(here, ["watch", here.name], columns, until=f"{STABLE} AVAILABLE")
     assert code == 0
     assert "\x1b[" in shown
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    assert max(map(len, re.split(r"[\r\n]+", plain))) <= columns
-    for part in (f"{here.name}-canary", "next", f"{NEXT} AVAILABLE", "weight 20%"):
-        assert part in plain
+    assert [line for line in re.split(r"[\r\n]+", _ESCAPES.sub("", shown)) if len(line) > columns] == []
+    for part in (f"{here.name}-canary", "next promotion", f"{NEXT} AVAILABLE", "weight 20%"):
+        assert part in _words(shown)
 
 
 def _in_terminal(scene: Scene, arguments: list[str], columns: int, until: str) -> tuple[int, str]:
@@ -170,12 +170,17 @@ def _in_terminal(scene: Scene, arguments: list[str], columns: int, until: str) -
     limit.start()
     written = ""
     for text in _read(master):
-        if until in written + text and until not in written:
+        if until in _words(written + text) and until not in _words(written):
             os.write(master, b"\x03")
         written += text
     limit.cancel()
     os.close(master)
     return process.wait(), written
+
+
+def _words(shown: str) -> str:
+    """What can be read, wherever lines were wrapped."""
+    return re.sub(r"[\s│├└─]+", " ", _ESCAPES.sub("", shown))
 
 
 def _read(master: int) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """One rollout as a tree: what is going on and why, the two tracks with their pods, the verdicts, what comes next."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -75,8 +75,8 @@ def _track(tree: Tree, sight: Sight, track: str, now: datetime) -> None:
     label.append(f"  version {version}" if version else "")
     label.append(_share(obj, track))
     branch = tree.add(label, guide_style=_GUIDE)
-    if pods:
-        branch.add(_pods(pods, sight.versions, now))
+    for line in _pods(pods, sight.versions, now):
+        branch.add(line)
 
 
 def _share(obj: JSON, track: str) -> str:
@@ -89,16 +89,16 @@ def _share(obj: JSON, track: str) -> str:
     return f"  weight {set_}%" + (" live" if set_ == live else f" set, {live}% live")
 
 
-def _pods(pods: Iterable[JSON], versions: Mapping[str, str], now: datetime) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(overflow="ellipsis")  # the name gives way first where it is narrow
-    for _ in range(4):
-        table.add_column(no_wrap=True)
+def _pods(pods: Iterable[JSON], versions: Mapping[str, str], now: datetime) -> Iterator[Text]:
+    """A line per pod, in columns; where it is narrow, what comes after the name goes on to the next line."""
+    rows = []
     for pod in sorted(pods, key=lambda item: str(at(item, "metadata.name"))):
-        state = _state(pod)
         name = at(pod, "metadata.name")
-        table.add_row(name, Text(state, _all(state, "ready")), versions.get(name, ""), _gpu(pod), age(pod, now))
-    return table
+        rows.append((name, _state(pod), versions.get(name, ""), _gpu(pod), age(pod, now)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=True) if width]
+        yield Text.assemble(cells[0], (cells[1], _all(row[1], "ready")), *cells[2:-1], cells[-1].rstrip())
 
 
 def _state(pod: JSON) -> str:
