@@ -7,8 +7,7 @@ PLAYGROUND := $(PYTHON) -m playground
 UV_VERSION := 0.13.8
 # Rollouts mostly wait; two cores carry this many at a time.
 SIDE_BY_SIDE ?= 6
-# Other platforms and Pythons for `make plugin`, such as --platform macosx_14_0_arm64-cp-312-cp312.
-PLUGIN_FOR :=
+PLUGIN := dist/kubectl-modelrollout
 # What takes long is left to `make test-all`.
 SELECTED := -m "not long"
 
@@ -60,9 +59,9 @@ test-integration:  ## Playground and integration tests: real control plane, gate
 bench:  ## Measure aborts, promotions, ways back and the footprint; tables go to docs/benchmarks.md (45 minutes)
 	$(RUN) python -m benchmarks
 
-plugin:  ## One file that is `kubectl modelrollout`, for this platform and this Python: dist/kubectl-modelrollout
-	$(RUN) pex --sources-directory operator --requirement requirements/plugin.lock --intransitive \
-		--entry-point modelrollout.cli.app:main --venv prepend --sh-boot $(PLUGIN_FOR) --output-file dist/kubectl-modelrollout
+plugin:  ## One file that is `kubectl modelrollout`, for this platform and this Python
+	$(RUN) pex --venv-repository --requirement requirements/plugin.in --sources-directory operator \
+		--entry-point modelrollout.cli.app:main --venv prepend --sh-boot --output-file $(PLUGIN)
 
 gitops:  ## Make gitops/argocd/argocd-cm.yaml anew from the scripts beside it
 	$(RUN) python gitops/argocd/generate_fragment.py

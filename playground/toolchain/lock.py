@@ -36,7 +36,6 @@ def _groups(*names: str) -> tuple[str, ...]:
 _LOCKS = (
     ("dev.lock", ("pyproject.toml", *_groups("test", "lint", "playground", "benchmark"))),
     ("operator.lock", ("pyproject.toml", "--constraint", "requirements/dev.lock")),
-    ("plugin.lock", ("requirements/plugin.in", "--constraint", "requirements/dev.lock")),
     ("tensorflow-cpu.lock", ("--no-deps", "requirements/tensorflow-cpu.in")),
     ("go.lock", ("--no-deps", "requirements/go.in")),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
 import threading
 from datetime import timedelta
 
@@ -125,23 +124,38 @@ def test_a_watch_that_ends_is_begun_again() -> None:
 
 
 def test_a_pipe_gets_a_line_per_change() -> None:
-    """`watch | tee` and CI logs: what is new, once, without escape sequences, until it is interrupted."""
+    """`watch | tee` and CI logs: what is new, once, without escape sequences, until the object is gone."""
     cluster = holding(STEP)
-    told = threading.Timer(0.3, _interrupt, (cluster,))
-    told.start()
+    threading.Timer(0.3, _play, (cluster,)).start()
     shown = run(cluster, "watch", "good")
-    assert shown.output.splitlines() == [
+    assert shown.stdout.splitlines() == [
         "good: Progressing: version 102 at 20 %, being judged",
         "good: Baking: version 102 serves everything; the version before stays loaded while it bakes",
     ]
-    assert shown.exit_code == 0
+    assert (shown.exit_code, shown.stderr) == (3, "Error: good was deleted\n")
 
 
-def _interrupt(cluster: MemoryCluster) -> None:
-    """A change, then Ctrl-C."""
+def _play(cluster: MemoryCluster) -> None:
     cluster.change(phase("good-baking"))
-    threading.Event().wait(0.5)
-    signal.raise_signal(signal.SIGINT)
+    threading.Event().wait(1.5)
+    cluster.streams[0][1].put("DELETED", phase("good-baking"))
+
+
+def test_an_api_server_that_is_away_empties_no_picture() -> None:
+    """What was seen last stays until there is something newer."""
+    cluster, want = holding(STEP), Want(ROLLOUTS, "good")
+    with Feed(cluster, want) as feed:
+        while not feed.objects(want):
+            feed.wait(1)
+        cluster.away = True
+        cluster.streams[0][1].close()
+        while want not in feed.failures:
+            feed.wait(1)
+        assert len(feed.objects(want)) == 1
+        cluster.away = False
+        while want in feed.failures:
+            feed.wait(1)
+        assert len(feed.objects(want)) == 1
 
 
 def test_a_wrong_name_is_told_at_once() -> None:

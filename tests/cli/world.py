@@ -56,6 +56,7 @@ class MemoryCluster:
     answer: Callable[[str], str | None] = lambda token: f"{token.split(':')[0]}: done"
     servers: dict[str, JSON] = field(default_factory=dict)
     access: Access | None = None
+    away: bool = False
     asked: list[str] = field(default_factory=list)
     dry_runs: list[str] = field(default_factory=list)
     streams: list[tuple[str, MemoryChanges]] = field(default_factory=list)
@@ -93,6 +94,8 @@ class MemoryCluster:
 
     def changes(self, kind: str, name: str = "", selector: str = "") -> MemoryChanges:
         """See Cluster."""
+        if self.away:
+            raise Failure("The connection to the server was refused")
         found = [self.get(kind, name)] if name else self.get(kind, "", selector)["items"]
         stream = MemoryChanges(list(found))
         self.streams.append((kind, stream))

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from modelrollout.cli.cluster import Changes, Cluster
-from modelrollout.cli.errors import Failure
+from modelrollout.cli.errors import Failure, NotFound
 from modelrollout.core.values import JSON
 
 _AGAIN_SECONDS = 1.0
@@ -83,16 +83,31 @@ class Feed:
             self.failures.pop(change.want, None)
             metadata = change.obj["metadata"]
             key = (metadata["namespace"], metadata["name"])
-            mine.pop(key, None) if change.type == "DELETED" else mine.update({key: change.obj})
+            if change.type == "DELETED":
+                self._deleted(change.want, key)
+            else:
+                mine[key] = change.obj
+
+    def _deleted(self, want: Want, key: tuple[str, str]) -> None:
+        self._objects[want].pop(key, None)
+        if want.name:
+            self.failures[want] = NotFound(f"{want.name} was deleted")
 
     def _follow(self, want: Want) -> None:
-        """Watch, and again whenever it ends: the API server ends watches now and then."""
+        """Watch, and again whenever it ends: the API server ends watches now and then.
+
+        What was seen stays until there is something newer: an API server that is away empties no picture.
+        """
+        stale = False
         while not self._over.is_set():
             try:
                 changes = self._open[want] = self._cluster.changes(want.kind, want.name, want.selector)
-                self._changes.put(_Change(want))
                 for kind, obj in changes:
+                    if stale:
+                        self._changes.put(_Change(want))
+                        stale = False
                     self._changes.put(_Change(want, kind, obj))
             except Failure as failure:
                 self._changes.put(_Change(want, failure=failure))
+            stale = True
             self._over.wait(_AGAIN_SECONDS)

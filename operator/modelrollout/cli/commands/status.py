@@ -7,7 +7,7 @@ import click
 
 from modelrollout.cli.cluster import ROLLOUTS, Cluster
 from modelrollout.cli.ending import ending, said
-from modelrollout.cli.errors import Exit, Failure
+from modelrollout.cli.errors import Exit, NotFound
 from modelrollout.cli.feed import Feed, Want
 from modelrollout.cli.flags import access_flags, dump, name_argument, output_flag, surroundings
 from modelrollout.core.values import JSON, parse_duration
@@ -78,6 +78,6 @@ def _newest(feed: Feed, want: Want, obj: JSON) -> JSON:
     """The object as it is now; an outage of the API server is waited out, but not that the object is gone."""
     found = next(iter(feed.objects(want).values()), None)
     failure = feed.failures.get(want)
-    if failure is not None and "not found" in failure.message:
-        raise Failure(f"{want.name} was deleted")
+    if isinstance(failure, NotFound):
+        raise failure
     return obj if found is None else found

@@ -9,6 +9,7 @@ from rich.live import Live
 
 from modelrollout.cli.cluster import ROLLOUTS, Cluster
 from modelrollout.cli.ending import said
+from modelrollout.cli.errors import NotFound
 from modelrollout.cli.feed import Feed, Want
 from modelrollout.cli.flags import Surroundings, access_flags, all_namespaces_flag, name_argument, surroundings
 from modelrollout.cli.sights import belongings, versions
@@ -17,10 +18,13 @@ from modelrollout.core.values import JSON
 
 REDRAW_SECONDS = 0.5
 """Changes that come faster are drawn together."""
-_TICK_SECONDS = 1.0
-"""How often the time left is drawn anew while a clock runs."""
+_CLOCK_SECONDS, _AGE_SECONDS = 1.0, 10.0
+"""How often a picture in which nothing changed is drawn anew: one with the time left, one with ages alone."""
 _ASK_SECONDS = 10.0
 """How often model servers are asked while nothing changes; after a change at once, but not more often than this / 4."""
+
+Picture = Callable[[ConsoleDimensions], RenderableType | None]
+"""What to show on a terminal of this size, None for what was shown before."""
 
 
 @click.command()
@@ -53,25 +57,27 @@ def _one(cluster: Cluster, name: str) -> None:
             sight = tree.Sight(rollout, tuple(feed.objects(deployments).values()), mine, told, tuple(notes))
             return tree.show(sight, world.now())
 
-        _draw(feed, want, world, picture)
+        _draw(feed, want, world, picture, _CLOCK_SECONDS)
 
 
 def _all(cluster: Cluster) -> None:
     world, want = surroundings(), Want(ROLLOUTS)
     with Feed(cluster, want) as feed:
-        _draw(feed, want, world, lambda size: overview.show(feed.objects(want).values(), world.now(), *size))
+
+        def picture(size: ConsoleDimensions) -> RenderableType:
+            return overview.show(feed.objects(want).values(), world.now(), size.width, size.height)
+
+        _draw(feed, want, world, picture, _AGE_SECONDS)
 
 
-def _draw(
-    feed: Feed, want: Want, world: Surroundings, picture: Callable[[ConsoleDimensions], RenderableType | None]
-) -> None:
+def _draw(feed: Feed, want: Want, world: Surroundings, picture: Picture, tick: float) -> None:
     console = world.console()
     if not console.is_terminal:
         _lines(feed, want)
         return
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
-            changed = feed.wait(_TICK_SECONDS)
+            changed = feed.wait(tick)
             _refused(feed, want)
             drawn = picture(console.size)
             if drawn is not None:
@@ -84,7 +90,7 @@ def _lines(feed: Feed, want: Want) -> None:
     """For logs and pipes: one line whenever an object has something new to say."""
     told: dict[tuple[str, str], str] = {}
     while True:
-        feed.wait(_TICK_SECONDS)
+        feed.wait(_CLOCK_SECONDS)
         _refused(feed, want)
         for key, obj in feed.objects(want).items():
             line = said(obj)
@@ -94,9 +100,9 @@ def _lines(feed: Feed, want: Want) -> None:
 
 
 def _refused(feed: Feed, want: Want) -> None:
-    """A watch that never was is told; one that breaks off later is begun again, and what was seen stays."""
+    """A watch that never was is told, and that the object is gone; one that breaks off is begun again meanwhile."""
     failure = feed.failures.get(want)
-    if failure is not None and not feed.objects(want):
+    if failure is not None and (isinstance(failure, NotFound) or not feed.objects(want)):
         raise failure
 
 
