@@ -73,10 +73,15 @@ def test_what_something_happens_to_comes_first() -> None:
 
 @pytest.mark.parametrize("width", [60, 100, 160])
 def test_the_overview_fits_its_width(width: int) -> None:
-    """Messages are cut, names are not."""
-    lines = _drawn(overview.show(_crowd(5), NOW, width, 20), width=width)
+    """Messages are cut, and nothing else is."""
+    objects = _crowd(5)
+    objects[0]["status"]["message"] = "a long reason " * 20
+    lines = _drawn(overview.show(objects, NOW, width, 20), width=width)
     assert max(map(len, lines)) <= width
-    assert sum("quiet-" in line for line in lines) == 4
+    assert lines[0].startswith("NAME       STATUS       STEP  WEIGHT  STABLE  CANARY")
+    assert lines[2].startswith("quiet-000  Healthy      ")
+    assert lines[2].endswith("…")
+    assert len(lines) == 7
 
 
 def test_notes_are_shown_below_the_tree() -> None:

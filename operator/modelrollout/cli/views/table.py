@@ -20,11 +20,16 @@ def rollouts(items: Sequence[JSON], now: datetime, *, namespaces: bool, width: i
     columns = ["NAMESPACE"] * namespaces + ["NAME", "STATUS", "STEP", "WEIGHT", "STABLE", "CANARY"]
     table = _table(*columns, *(() if narrow else ("VERDICT", "AGE")))
     table.columns[columns.index("NAME")].min_width = max((len(at(item, "metadata.name")) for item in items), default=0)
-    table.add_column("MESSAGE", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("MESSAGE")  # the one column that gives way: its lines are cut instead of wrapped
     for item in items:
         verdict = at(item, "status.lastVerdict")
         more: list[RenderableType] = [] if narrow else [Text(verdict, colour(verdict)), age(item, now)]
-        table.add_row(*[at(item, "metadata.namespace")] * namespaces, *_row(item), *more, at(item, "status.message"))
+        table.add_row(
+            *[at(item, "metadata.namespace")] * namespaces,
+            *_row(item),
+            *more,
+            Text(at(item, "status.message"), no_wrap=True, overflow="ellipsis"),
+        )
     return table
 
 
