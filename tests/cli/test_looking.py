@@ -64,6 +64,15 @@ def test_get_shows_a_rollout_under_way() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("stuck-healthy-stalled", "Stalled"), ("bad-rolledback", "RolledBack"), ("good-healthy", "Healthy")],
+)
+def test_what_somebody_has_to_act_on_does_not_look_healthy(name: str, status: str) -> None:
+    """A rollout that serves but can never go on is shown as such."""
+    assert _line("get", name=name)[1] == status
+
+
 def test_a_weight_that_is_not_live_shows_both() -> None:
     """What gateways still have, and what they were told."""
     assert _line("get", name="good-progressing-step-2-set")[3] == "20%>50%"
@@ -160,13 +169,13 @@ def test_no_colours_where_nobody_looks() -> None:
         (120, "2m"),
         (125, "2m5s"),
         (900, "15m"),
-        (7199, "119m"),
-        (7260, "2h1m"),
+        (7260, "121m"),
+        (11_000, "3h3m"),
         (86_400, "24h"),
         (180_000, "2d2h"),
         (864_000, "10d"),
     ],
 )
 def test_ages_are_kubectls(seconds: int, said: str) -> None:
-    """Two units at most; the second goes when the first is ten."""
+    """Two units at most, the second only while the first is small."""
     assert span(timedelta(seconds=seconds)) == said

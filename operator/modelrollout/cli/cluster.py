@@ -21,6 +21,8 @@ MANAGER = "kubectl-modelrollout"
 """Field manager of requests, from which the operator tells that the plugin was used."""
 
 _SECONDS = 20
+_READ_SECONDS = 3
+"""For what may lie behind a proxy that waits for somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Cluster(Protocol):
         ...
 
     def read(self, path: str) -> JSON:
-        """What the API server answers at a path."""
+        """What the API server answers at a path, within a few seconds."""
         ...
 
     def ask(self, name: str, token: str) -> None:
@@ -88,7 +90,7 @@ class Kubectl:
 
     def read(self, path: str) -> JSON:
         """See Cluster."""
-        return _object(self._run("get", "--raw", path))
+        return _object(self._run("get", "--raw", path, f"--request-timeout={_READ_SECONDS}s"))
 
     def ask(self, name: str, token: str) -> None:
         """See Cluster."""

@@ -1,6 +1,7 @@
 """Reads what belongs to one rollout: its Deployments, its pods, and what each pod's model server says about itself."""
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from modelrollout.cli.cluster import Cluster
 from modelrollout.cli.errors import Failure
@@ -11,6 +12,7 @@ from modelrollout.core.names import LABEL_ROLLOUT, REST_PORT
 from modelrollout.core.values import JSON
 
 _OVER = "END"
+_AT_ONCE = 8
 
 
 def belongings(name: str) -> tuple[Want, Want]:
@@ -30,22 +32,28 @@ def look(cluster: Cluster, rollout: JSON) -> Sight:
 def versions(cluster: Cluster, rollout: JSON, pods: Iterable[JSON], notes: list[str]) -> Mapping[str, str]:
     """What each running model server answers about its versions, through the API server's proxy to the pod.
 
-    A server that does not answer is left out. Without the right to `pods/proxy` none is asked.
+    A server that does not answer is left out. That the right to `pods/proxy` is missing is noted.
     """
     model = at(rollout, "spec.model.name") or rollout["metadata"]["name"]
-    told = {}
-    for pod in pods:
-        metadata = pod["metadata"]
-        if at(pod, "status.phase") != "Running" or "deletionTimestamp" in metadata:
-            continue
-        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}:{REST_PORT}/proxy/v1/models/{model}"
-        try:
-            told[metadata["name"]] = _states(cluster.read(path))
-        except Failure as failure:
-            if "forbidden" in failure.message:
-                notes.append("model versions per pod are not shown: that needs the right to get pods/proxy")
-                break
-    return told
+    running = [pod["metadata"] for pod in pods if _is_running(pod)]
+    with ThreadPoolExecutor(_AT_ONCE) as asking:
+        answers = list(asking.map(lambda pod: _ask(cluster, pod["namespace"], pod["name"], model), running))
+    if any(isinstance(answer, Failure) and "forbidden" in answer.message for answer in answers):
+        notes.append("model versions per pod are not shown: that needs the right to get pods/proxy")
+    told = zip(running, answers, strict=True)
+    return {pod["name"]: answer for pod, answer in told if isinstance(answer, str)}
+
+
+def _is_running(pod: JSON) -> bool:
+    return at(pod, "status.phase") == "Running" and not at(pod, "metadata.deletionTimestamp")
+
+
+def _ask(cluster: Cluster, namespace: str, pod: str, model: str) -> str | Failure:
+    try:
+        answer = cluster.read(f"/api/v1/namespaces/{namespace}/pods/{pod}:{REST_PORT}/proxy/v1/models/{model}")
+    except Failure as failure:
+        return failure
+    return _states(answer)
 
 
 def _items(cluster: Cluster, want: Want, notes: list[str]) -> tuple[JSON, ...]:

@@ -1,7 +1,8 @@
 """`watch`: rollouts as they go, live. A terminal gets a picture that is drawn anew, anything else a line per change."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import click
 from rich.console import ConsoleDimensions, RenderableType
@@ -107,22 +108,28 @@ def _refused(feed: Feed, want: Want) -> None:
 
 
 class _Servers:
-    """What model servers answer: asked when pods or the rollout have changed, and now and then."""
+    """What model servers answer: asked in the background, when pods or the rollout have changed, and now and then."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._told: dict[str, str] = {}
+        self._background = ThreadPoolExecutor(1)
+        self._asking: Future[None] | None = None
+        self._told: Mapping[str, str] = {}
         self._notes: list[str] = []
         self._seen: tuple[str, ...] = ()
         self._asked = float("-inf")
 
-    def versions(self, rollout: JSON, pods: tuple[JSON, ...], notes: list[str]) -> dict[str, str]:
-        """By name of the pod."""
+    def versions(self, rollout: JSON, pods: tuple[JSON, ...], notes: list[str]) -> Mapping[str, str]:
+        """By name of the pod, as of the last answers: a server that hangs delays no picture."""
         seen = tuple(item["metadata"]["resourceVersion"] for item in (rollout, *pods))
         since = time.monotonic() - self._asked
-        if since >= _ASK_SECONDS or (seen != self._seen and since >= _ASK_SECONDS / 4):
-            self._seen, self._notes = seen, []
-            self._told = dict(versions(self._cluster, rollout, pods, self._notes))
-            self._asked = time.monotonic()
+        due = since >= _ASK_SECONDS or (seen != self._seen and since >= _ASK_SECONDS / 4)
+        if due and (self._asking is None or self._asking.done()):
+            self._seen, self._asked = seen, time.monotonic()
+            self._asking = self._background.submit(self._ask, rollout, pods)
         notes += self._notes
         return self._told
+
+    def _ask(self, rollout: JSON, pods: tuple[JSON, ...]) -> None:
+        notes: list[str] = []
+        self._told, self._notes = versions(self._cluster, rollout, pods, notes), notes

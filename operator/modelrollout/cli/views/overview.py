@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from modelrollout.cli.views import table
-from modelrollout.cli.views.words import at, colour
+from modelrollout.cli.views.words import at, colour, phase
 from modelrollout.core.values import JSON
 
 _QUIET = "Healthy"
@@ -19,7 +19,7 @@ _AROUND = 3
 def show(objects: Iterable[JSON], now: datetime, width: int, height: int) -> RenderableType:
     """Busy and troubled rollouts first, cut to the height before anything is laid out: that is what costs time."""
     items = sorted(objects, key=_order)
-    phases = Counter(str(at(item, "status.phase", "Pending")) for item in items)
+    phases = Counter(phase(item) for item in items)
     room = max(1, height - _AROUND)
     several = len({at(item, "metadata.namespace") for item in items}) > 1
     shown = table.rollouts(items[:room], now, namespaces=several, width=width)
@@ -27,14 +27,13 @@ def show(objects: Iterable[JSON], now: datetime, width: int, height: int) -> Ren
 
 
 def _order(item: JSON) -> tuple[bool, str, str]:
-    quiet = at(item, "status.phase") == _QUIET
-    return quiet, at(item, "metadata.namespace"), at(item, "metadata.name")
+    return phase(item) == _QUIET, at(item, "metadata.namespace"), at(item, "metadata.name")
 
 
 def _sum(phases: Counter[str], hidden: int) -> Text:
     line = Text()
-    for phase, count in phases.most_common():
-        line.append(f"{count} {phase}  ", colour(phase))
+    for word, count in phases.most_common():
+        line.append(f"{count} {word}  ", colour(word))
     if hidden > 0:
         line.append(f"({hidden} more do not fit)", "dim")
     return line if phases else Text("No ModelRollouts here.")

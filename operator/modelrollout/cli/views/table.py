@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from modelrollout.cli.views.words import age, at, colour, moment, span, weight
+from modelrollout.cli.views.words import age, at, colour, moment, phase, span, weight
 from modelrollout.core.values import JSON
 
 _NARROW = 100
@@ -61,10 +61,9 @@ def _table(*columns: str) -> Table:
 
 
 def _row(item: JSON) -> list[RenderableType]:
-    phase = at(item, "status.phase", "Pending")
     return [
         at(item, "metadata.name"),
-        Text(phase, colour(phase)),
+        Text(phase(item), colour(phase(item))),
         at(item, "status.currentStep"),
         weight(item),
         str(at(item, "status.stable.version")),

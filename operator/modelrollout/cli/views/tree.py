@@ -11,7 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from modelrollout.cli.views.clock import ahead, done
-from modelrollout.cli.views.words import age, at, colour, span
+from modelrollout.cli.views.words import age, at, colour, phase, span
 from modelrollout.core.names import LABEL_TRACK
 from modelrollout.core.values import JSON
 
@@ -52,8 +52,8 @@ def show(sight: Sight, now: datetime) -> RenderableType:
 
 
 def _title(obj: JSON) -> Text:
-    phase = at(obj, "status.phase", "Pending")
-    title = Text.assemble((at(obj, "metadata.name"), "bold"), "  ", (phase, f"bold {colour(phase)}"))
+    told = phase(obj)
+    title = Text.assemble((at(obj, "metadata.name"), "bold"), "  ", (told, f"bold {colour(told)}"))
     if at(obj, "status.progress"):
         title.append(f"  {at(obj, 'status.progress')}")
     title.append(f"\n{at(obj, 'status.message', 'the operator has not looked at it yet')}")

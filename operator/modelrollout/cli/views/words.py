@@ -1,6 +1,7 @@
 """The words that all views share: reading a field that may not be there, ages, weights, colours of phases."""
 
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 
 from modelrollout.core.values import JSON, parse_duration, parse_time
@@ -17,12 +18,25 @@ COLOURS = {
     "RollingBack": "red",
     "RolledBack": "red",
     "Degraded": "red",
+    "Stalled": "red",
     "Pass": "green",
     "Fail": "red",
     "Suspect": "red",
     "True": "green",
 }
 """Of phases and verdicts; others are yellow."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_AGES = (
+    (120, "s", ""),
+    (600, "m", "s"),
+    (3 * 3600, "m", ""),
+    (8 * 3600, "h", "m"),
+    (2 * 86_400, "h", ""),
+    (8 * 86_400, "d", "h"),
+    (inf, "d", ""),
+)
+"""Below so many seconds: unit, and second unit."""
 
 
 def colour(word: str) -> str:
@@ -47,17 +61,12 @@ def moment(obj: JSON, path: str) -> datetime | None:
 
 
 def span(length: timedelta) -> str:
-    """A length of time as kubectl writes ages: two units at most, of which the second only while it matters."""
+    """A length of time as kubectl writes ages: a second unit only while the first is small."""
     seconds = max(0, round(length.total_seconds()))
-    if seconds < 120:
-        return f"{seconds}s"
-    for size, unit, below, smaller in ((60, "m", 10, "s"), (3600, "h", 10, "m"), (86400, "d", 10, "h")):
-        limit = {"m": 7200, "h": 172_800, "d": 10**12}[unit]
-        if seconds < limit:
-            whole, rest = divmod(seconds, size)
-            part = rest * {"m": 60, "h": 60, "d": 24}[unit] // size
-            return f"{whole}{unit}{part}{smaller}" if part and whole < below else f"{whole}{unit}"
-    raise AssertionError("ages end somewhere")
+    unit, smaller = next((unit, smaller) for limit, unit, smaller in _AGES if seconds < limit)
+    whole, rest = divmod(seconds, _SECONDS[unit])
+    part = rest // _SECONDS[smaller] if smaller else 0
+    return f"{whole}{unit}{part}{smaller}" if part else f"{whole}{unit}"
 
 
 def age(obj: JSON, now: datetime) -> str:
@@ -72,6 +81,13 @@ def weight(obj: JSON) -> str:
         return ""
     set_, live = at(obj, "status.rollout.weightSet", 0), at(obj, "status.rollout.weightLive", 0)
     return f"{set_}%" if set_ == live else f"{live}%>{set_}%"
+
+
+def phase(obj: JSON) -> str:
+    """The phase; `Stalled` where somebody has to do something that the phase does not tell of."""
+    told = str(at(obj, "status.phase", "Pending"))
+    stalled = condition(obj, "Stalled")
+    return "Stalled" if stalled.get("status") == "True" and stalled.get("reason") != told else told
 
 
 def condition(obj: JSON, kind: str) -> JSON:
