@@ -24,7 +24,7 @@ NAME = "recsys"
 STABLE, BAD, GOOD = 101, 102, 103
 RATE = 100.0
 _GPU = {"resource": "nvidia.com/mig-1g.10gb", "count": 1}
-_FAULTS = {"versions": {str(BAD): {"error_rate": 0.3, "error_code": "INTERNAL"}}}
+_FAULTS = {"versions": {str(BAD): {"error_rate": 0.15, "error_code": "INTERNAL"}}}
 
 
 def main(directory: Path) -> int:
@@ -49,16 +49,16 @@ def main(directory: Path) -> int:
 
 
 def _play(scene: Scene) -> dict[str, Any]:
-    say("making three versions of a model: real SavedModels; 102 will answer three requests in ten with INTERNAL")
+    say("making three versions of a model: real SavedModels; 102 will turn bad in its second step")
     scene.publish(STABLE, BAD, GOOD)
-    scene.misbehave(_FAULTS)
+    scene.misbehave({})
     say(f"kubectl apply: ModelRollout {NAME}, version {STABLE}, 2 replicas on MIG slices")
     scene.kube.apply(_manifest(scene, STABLE))
     scene.wait(f"version {STABLE} serving", lambda status: status.get("phase") == "Healthy")
     with scene.traffic(RATE) as traffic:
         say(f"users arrive: {RATE:.0f} requests per second, REST and gRPC in turn")
         _settle(traffic)
-        bad = _roll_out(scene, BAD)
+        bad = _roll_out(scene, BAD, turn_bad=True)
         good = _roll_out(scene, GOOD)
         time.sleep(2)  # some answers after the end of it
     answers = traffic.answers()
@@ -71,11 +71,15 @@ def _settle(traffic: Traffic) -> None:
         time.sleep(0.1)
 
 
-def _roll_out(scene: Scene, version: int) -> dict[str, Any]:
+def _roll_out(scene: Scene, version: int, turn_bad: bool = False) -> dict[str, Any]:
     """Change the version and watch until the rollout has ended; returns what was seen on the way."""
     say(f"kubectl apply: spec.model.version {version}")
     watch = _Watch(scene, version)
     scene.kube.apply(_manifest(scene, version))
+    if turn_bad:
+        scene.wait("the second step", lambda status: status.get("rollout", {}).get("weightLive") == 25, seconds=180)
+        say(f"  version {version} now answers 15 % of its requests with INTERNAL")
+        scene.misbehave(_FAULTS)
     watch.join()
     status = scene.wait(f"an end of the rollout of {version}", lambda status: _ended(status, version), seconds=5)
     entry = next(item for item in status["history"] if item["version"] == version)

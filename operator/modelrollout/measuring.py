@@ -21,7 +21,7 @@ from modelrollout.core.analysis import (
 )
 from modelrollout.core.counters import Counters, PodWindow, bad_query, increase, latency_query, pod_pattern, total
 from modelrollout.core.readings import MetricsPlan
-from modelrollout.core.spec import Metric, MetricKind, Test
+from modelrollout.core.spec import Metric, MetricKind, MetricTest
 from modelrollout.core.values import format_duration
 from modelrollout.errors import MetricsUnavailable, QueryRefused
 from modelrollout.ports import Metrics, MetricSource
@@ -64,7 +64,7 @@ def _stricter(measurement: Measurement, limit: Measurement | None) -> Measuremen
 
 
 def _sequential(metric: Metric) -> bool:
-    return metric.test is Test.SEQUENTIAL
+    return metric.test is MetricTest.SEQUENTIAL
 
 
 async def _limited(plan: MetricsPlan, source: MetricSource, metrics: Metrics, at: datetime) -> dict[str, Measurement]:

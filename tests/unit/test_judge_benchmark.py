@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from modelrollout.core.judge.case import Case, hear, total_evidence
-from modelrollout.core.judge.process import TAIL_CAPS, Arm, Rule, begin, suspicion
 
-from benchmarks.judge.traces import BURSTS, CLUMPS, POISSON, SWING, WILD, Noise, Scenario, Tick, ticks
+from benchmarks.judge.traces import BURSTS, CLUMPS, SWING, WILD, Scenario, Tick, ticks
 from benchmarks.judge.twin import Twin, Variant
+from modelrollout.core.judge.case import Case, hear, total_evidence
+from modelrollout.core.judge.process import Arm, Rule, begin, suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

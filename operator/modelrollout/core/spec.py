@@ -40,7 +40,7 @@ class Policy(StrEnum):
     ABORT = "Abort"
 
 
-class Test(StrEnum):
+class MetricTest(StrEnum):
     """How a metric's numbers are judged: against limits, or against what stable does at the same time."""
 
     LIMITS = "Limits"
@@ -133,7 +133,7 @@ class Metric:
     on_suspicion: Suspicion = Suspicion.STEP_BACK
     require_pass: bool = False
     warmup: timedelta = timedelta()
-    test: Test = Test.LIMITS
+    test: MetricTest = MetricTest.LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Analysis:
     @property
     def sequential(self) -> tuple[Metric, ...]:
         """The metrics that are judged against what stable does at the same time."""
-        return tuple(metric for metric in self.metrics if metric.test is Test.SEQUENTIAL)
+        return tuple(metric for metric in self.metrics if metric.test is MetricTest.SEQUENTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Spec:
 WARMUP = timedelta(seconds=30)
 """So long after its first answer a server's times say nothing of it: first requests compile and fill caches."""
 DEFAULT_METRICS = (
-    Metric("error-rate", MetricKind.ERROR_RATE, Limits(), test=Test.SEQUENTIAL),
-    Metric("latency", MetricKind.LATENCY, Limits(), test=Test.SEQUENTIAL, warmup=WARMUP),
+    Metric("error-rate", MetricKind.ERROR_RATE, Limits(), test=MetricTest.SEQUENTIAL),
+    Metric("latency", MetricKind.LATENCY, Limits(), test=MetricTest.SEQUENTIAL, warmup=WARMUP),
 )
 """What `analysis` without metrics judges (docs/design.md, "Analysis")."""

@@ -13,13 +13,13 @@ from modelrollout.core.spec import (
     Method,
     Metric,
     MetricKind,
+    MetricTest,
     Policy,
     Serving,
     Spec,
     Step,
     Strategy,
     Suspicion,
-    Test,
     Traffic,
 )
 from modelrollout.core.values import JSON, parse_decimal, parse_duration
@@ -135,7 +135,7 @@ def _metric(raw: JSON) -> Metric:
         "warmup": _optional(parse_duration, raw.get("warmup")),
     }
     limits, kind, test = raw.get("limits", {}), MetricKind(raw["kind"]), _test(raw)
-    if kind is MetricKind.LATENCY and test is Test.SEQUENTIAL and given["warmup"] is None:
+    if kind is MetricKind.LATENCY and test is MetricTest.SEQUENTIAL and given["warmup"] is None:
         given["warmup"] = WARMUP
     return Metric(
         name=raw["name"],
@@ -152,12 +152,12 @@ def _metric(raw: JSON) -> Metric:
     )
 
 
-def _test(raw: JSON) -> Test:
+def _test(raw: JSON) -> MetricTest:
     """The test of a metric: the one it names; without a name limits that compare with stable say which."""
     if "test" in raw:
-        return Test(raw["test"])
+        return MetricTest(raw["test"])
     limited = {"maxRatioToStable", "maxIfStableZero", "maxDropFromStable"} & raw.get("limits", {}).keys()
-    return Test.LIMITS if limited or raw["kind"] == MetricKind.QUERY else Test.SEQUENTIAL
+    return MetricTest.LIMITS if limited or raw["kind"] == MetricKind.QUERY else MetricTest.SEQUENTIAL
 
 
 def _optional(read: Any, value: Any) -> Any:

@@ -42,7 +42,7 @@ def tell(s: Snapshot, status: Status, weight: int, stalled: tuple[str, str] | No
     if stalled:
         message = stalled[1]
     story = Story(
-        phase=_phase(s, status),
+        phase=_phase(s, status, stalled),
         message=message,
         progress=progress,
         last_verdict=_worst(status),
@@ -57,13 +57,14 @@ def _worst(status: Status) -> str:
     return next((str(verdict) for verdict in _WORST_FIRST if verdict in seen), "")
 
 
-def _phase(s: Snapshot, status: Status) -> str:
+def _phase(s: Snapshot, status: Status, stalled: tuple[str, str] | None) -> str:
     if status.rollout is not None:
         failed = status.rollout.stage is Stage.INITIALIZING and any(p.exit for p in s.track(Track.STABLE))
         return "Degraded" if failed else str(status.rollout.stage)
     if status.stable is None:
         return "Pending"
-    if not _all_answer(s, status):
+    # One that serves, but that nothing can be rolled out to, is not healthy either.
+    if stalled or not _all_answer(s, status):
         return "Degraded"
     return "RolledBack" if status.rejected else "Healthy"
 
@@ -196,6 +197,9 @@ def _progress(s: Snapshot, status: Status) -> str:
         share = weight + (100 - weight) * new // max(1, len(pods))
         return f"{done} of {len(pods)} stable pods promoted, {share} % on the new version"
     if rollout.stage is Stage.PROGRESSING and rollout.current_step:
+        back = held_weight(s, rollout)
+        if back is not None:
+            return f"step {rollout.step}/{len(rollout.steps)}, suspected: judged at {back} %"
         live = "live" if rollout.step_started else "not live yet"
         return f"step {rollout.step}/{len(rollout.steps)}, {rollout.current_step.weight} % {live}"
     if rollout.stage is Stage.ROLLING_BACK:
@@ -209,7 +213,7 @@ def _progress(s: Snapshot, status: Status) -> str:
 
 def _conditions(s: Snapshot, status: Status, message: str, stalled: tuple[str, str] | None) -> tuple[Condition, ...]:
     rollout = status.rollout
-    phase = _phase(s, status)
+    phase = _phase(s, status, stalled)
     settled = rollout is None and status.stable is not None
     serving = any(pod.ready for pod in s.track(Track.STABLE))
     stable = status.stable.version if status.stable else 0

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from modelrollout.core.analysis import SILENT, SPLIT, Analysed, MetricState, Verdict
 from modelrollout.core.readings import comparison
 from modelrollout.core.snapshot import Snapshot
-from modelrollout.core.spec import Metric, Policy, Step, Test
+from modelrollout.core.spec import Metric, MetricTest, Policy, Step
 from modelrollout.core.status import Judged, Rollout
 
 LATE = timedelta(seconds=1)
@@ -38,7 +38,7 @@ def judged(s: Snapshot) -> tuple[Judged, ...]:
     if analysed is None or s.spec.analysis is None:
         return s.status.analysis
     kinds = {metric.name: (str(metric.kind), str(metric.test)) for metric in s.spec.analysis.metrics}
-    kinds[SPLIT] = ("Split", str(Test.SEQUENTIAL))
+    kinds[SPLIT] = ("Split", str(MetricTest.SEQUENTIAL))
     # What is not measured for the moment, as the split while a weight is being set, keeps its last verdict.
     said = {item.name: item for item in s.status.analysis if item.name in kinds}
     said |= {name: _judged(s, name, *kinds[name], state) for name, state in analysed.metrics.items() if name in kinds}

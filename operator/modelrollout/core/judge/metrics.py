@@ -10,8 +10,8 @@ from math import inf, log
 
 from modelrollout.core.counters import Counters, total
 from modelrollout.core.judge.case import Case, hear
-from modelrollout.core.judge.odd import odd_one
-from modelrollout.core.judge.process import BLOCK, LEAST_ANSWERS, NOTHING, TAIL_CAPS, Arm, Rule, begin
+from modelrollout.core.judge.odd import against, odd_one
+from modelrollout.core.judge.process import BLOCK, LEAST_ANSWERS, NOTHING, SUSPICIOUS, TAIL_CAPS, Arm, Rule, begin
 from modelrollout.core.judge.rounds import Round
 from modelrollout.core.spec import Metric, MetricKind
 
@@ -65,7 +65,8 @@ def hear_round(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -
     memory = _with_bounds(metric, memory, heard)
     if memory.case is None:
         return memory
-    canary = {pod: _arms(memory.bounds, counts) for pod, counts in heard.canary.items()}
+    # A pod that was set down as odd goes on answering until it is replaced.
+    canary = {pod: _arms(memory.bounds, counts) for pod, counts in heard.canary.items() if pod not in memory.odd}
     stable = {pod: _arms(memory.bounds, counts) for pod, counts in (heard.stable or {}).items()}
     size = len(memory.case.comparisons)
     ours, theirs = _sum(canary.values(), size), _sum(stable.values(), size)
@@ -134,16 +135,21 @@ def _added(before: Mapping[str, Arms], now: Mapping[str, Arms]) -> Mapping[str, 
 
 
 def _watched(memory: MetricMemory, now: Recent) -> MetricMemory:
-    """The circuit breaker: half of the canary's last answers bad, while stable is well."""
+    """The circuit breaker: half of the canary's last answers bad, while stable is well.
+
+    Twenty answers are few where stable has many bad ones too, so it has to be suspicious beside that.
+    """
     recent = [item for item in (*memory.recent, now) if item.at > now.at - BLOCK]
     while len(recent) > 1 and sum(item.canary.answers for item in recent[1:]) >= BREAKER_ANSWERS:
         recent.pop(0)
     canary = _sum(((item.canary,) for item in recent), 1)[0]
     stable = _sum(((item.stable,) for item in recent), 1)[0]
     assert memory.case is not None
-    share = stable.bad / stable.answers if stable.answers else memory.case.comparisons[0].expected
+    known = memory.case.comparisons[0]
+    share = stable.bad / stable.answers if stable.answers else known.expected
     bad = canary.answers >= BREAKER_ANSWERS and canary.bad >= BREAKER_CANARY * canary.answers
-    return replace(memory, recent=tuple(recent), broken=memory.broken or (bad and share < BREAKER_STABLE))
+    broken = bad and share < BREAKER_STABLE and against(canary, known.stable_rate) >= SUSPICIOUS
+    return replace(memory, recent=tuple(recent), broken=memory.broken or broken)
 
 
 def _without_odd_one(memory: MetricMemory) -> MetricMemory:
