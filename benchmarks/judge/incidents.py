@@ -1,9 +1,8 @@
 """What users pay: bad answers beyond those stable would have given, from the onset until the weight is down.
 
-The operator's rule changes what it sees: a suspicion takes the weight back to the first step's for a while, proof takes
-all of it. Its answers are those of the trace that a lower weight would have let through. Its rivals are given, for each
-incident by itself, those of their settings that cost least among all that end at most one good version in twenty in the
-same hour under the same noise.
+The operator's rule changes what it sees: a suspicion takes the weight back for a while, proof takes all of it. Its
+answers are those of the trace that a lower weight would have let through. Rivals may choose their settings for a service,
+or even for a single incident, among all that end at most one good version in twenty in the same hour.
 """
 
 from __future__ import annotations
@@ -14,84 +13,94 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.judge.traces import BURSTS, POISSON, WILD, Noise, Scenario, Tick, ticks
-from benchmarks.judge.trial import Result, chance, facts
+from benchmarks.judge.traces import BURSTS, POISSON, SWING, WILD, Noise, Scenario, Tick, ticks
+from benchmarks.judge.trial import Result, chance
 from benchmarks.judge.twin import Twin, Variant
-from benchmarks.judge.windows import MOST, Breaches, Limit
+from benchmarks.judge.windows import Breaches, Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.random import Generator
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float64]
+    Booleans = NDArray[np.bool_]
 
 STEPS = (0.05, 0.1, 0.25, 0.5)
 LATE = 2100.0
 """Seconds until a late onset: in the middle of the third step."""
 RATIOS = (2.0, 4.0, 10.0, 30.0)
-UNCONFIRMED = 300.0
-"""Seconds after which a suspicion that is not confirmed lets the rollout go on."""
+NOISES = (POISSON, WILD, BURSTS, SWING)
 ALLOWED = 0.05
 """Good versions that a rival's setting may end in an hour."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A service: its incidents differ in how much worse the canary is, and since when."""
+class Reaction:
+    """What a suspicion does: the weight goes to `share` of the answers at most, for so many seconds.
+
+    `pause`: it goes to nothing at all until the block of evidence is over.
+    """
+
+    share: float = STEPS[0]
+    seconds: float = 300.0
+    pause: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Its incidents differ in noise, in how much worse the canary is, and since when."""
 
     rps: float
     base: float
-    noise: Noise
 
     @property
     def key(self) -> str:
-        """Names the cell."""
-        return f"incidents at {self.good().key}"
+        """Names it."""
+        return f"{self.rps:g}/s base {self.base:g}"
 
-    def good(self) -> Scenario:
+    def good(self, noise: Noise) -> Scenario:
         """An hour in which nothing is wrong."""
-        return Scenario(self.rps, self.base, STEPS, noise=self.noise)
+        return Scenario(self.rps, self.base, STEPS, noise=noise)
 
-    def bad(self) -> Iterator[Scenario]:
+    def bad(self, noise: Noise) -> Iterator[Scenario]:
         """The incidents."""
         for onset, ratio in product((0.0, LATE), RATIOS):
-            yield replace(self.good(), ratio=ratio, onset=onset)
+            yield replace(self.good(noise), ratio=ratio, onset=onset)
 
 
-def cells() -> list[Cell]:
-    """Services of all sizes."""
-    return [
-        Cell(rps, base, noise)
-        for noise, rps, base in product((POISSON, WILD, BURSTS), (20.0, 200.0, 1000.0), (0.001, 0.005, 0.02))
-    ]
+def services() -> list[Service]:
+    """Small, usual and large ones."""
+    traffic = ((20.0, 0.005), (200.0, 0.001), (200.0, 0.005), (200.0, 0.02), (1000.0, 0.005))
+    return [Service(*figures) for figures in traffic]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the operator's rule did to each run: bad answers beyond stable's, suspicions, when it proved something."""
+    """What the operator's rule did to each run: bad answers beyond stable's, suspicions, when it proved something.
+
+    `held` are seconds at a lower weight because of suspicions.
+    """
 
     excess: Numbers
     suspicions: Numbers
     proven: Numbers
     held: Numbers
-    """Seconds at the first step's weight because of a suspicion."""
 
 
-def judged(scenario: Scenario, runs: int, variant: Variant, unconfirmed: float = UNCONFIRMED) -> Outcome:
+def judged(scenario: Scenario, runs: int, variant: Variant, reaction: Reaction) -> Outcome:
     """The operator's rule, with the weights that follow from it."""
-    twin, dice = Twin(runs, variant=variant), chance(scenario.key, -1 % 2**32)
+    twin, dice = Twin(runs, variant=variant), chance(scenario.key, 1)
     excess, held = np.zeros(runs), np.zeros(runs)
     for tick in ticks(scenario, runs, chance(scenario.key, 0)):
-        let_through = np.ones(runs)
-        if tick.at > 0:
-            back = tick.at - twin.suspected <= unconfirmed
-            back &= np.isfinite(twin.suspected)
-            let_through[back] = scenario.shares[0] / scenario.share(tick.at - tick.seconds)
-            held += tick.seconds * (back & np.isinf(twin.proven))
-            let_through[np.isfinite(twin.proven)] = 0.0
-        seen = _thinned(tick, let_through, dice)
+        back = np.isfinite(twin.suspected) & (tick.at - twin.suspected <= reaction.seconds)
+        lower = min(1.0, reaction.share / max(scenario.share(tick.at - tick.seconds), 1e-9))
+        if reaction.pause and twin.block_begun is not None:
+            lower = np.where(twin.suspected > twin.block_begun, 0.0, lower)
+        over = np.isfinite(twin.proven)
+        seen = _thinned(tick, np.where(over, 0.0, np.where(back, lower, 1.0)), dice)
+        held += tick.seconds * (back & ~over)
         twin.hear(seen)
         if tick.at > scenario.onset:
             excess += seen.canary_bad - scenario.base * seen.canary
@@ -112,99 +121,89 @@ def _thinned(tick: Tick, let_through: Numbers, dice: Generator) -> Tick:
 
 def limits(base: float) -> list[Limit]:
     """What rivals may choose from; each with any count of breaches up to 20."""
-    windows = tuple((window, interval) for window in (60.0, 300.0) for interval in (10.0, 60.0))
-    ratios = [Limit(*window, ratio=ratio) for window, ratio in product(windows, (1.5, 2.0, 3.0, 5.0))]
-    return ratios + [Limit(*window, share=base * times) for window, times in product(windows, (1.5, 2.0, 3.0, 5.0))]
+    windows = tuple(product((60.0, 300.0), (10.0, 60.0)))
+    relative = [Limit(*window, ratio=times) for window, times in product(windows, (1.5, 2.0, 3.0, 5.0))]
+    return relative + [Limit(*window, share=base * times) for window, times in product(windows, (1.5, 2.0, 3.0, 5.0))]
 
 
 @dataclass(frozen=True)
-class Rivals:
-    """When every setting would have ended each run: (limit, count, run). And bad answers beyond stable's so far."""
+class Settings:
+    """For each setting, which is (limit, breaches): the share of runs it ended and the mean price of those."""
 
-    in_all: Numbers
-    in_a_row: Numbers
-    delays: Numbers
-    excess: Numbers
-    ticks: Numbers
-
-    def ended(self) -> dict[str, NDArray[np.float64]]:
-        """Shares of runs that each setting ended: (limit, count)."""
-        return {name: np.isfinite(times).mean(axis=2) for name, times in self._times().items()}
-
-    def cost(self) -> dict[str, Numbers]:
-        """Mean bad answers until each setting would have ended it: (limit, count)."""
-        return {name: self._cost(times) for name, times in self._times().items()}
-
-    def _times(self) -> dict[str, Numbers]:
-        return {
-            "Flagger": self.in_all + self.delays[:, None, None],
-            "Argo": self.in_all,
-            "in a row": self.in_a_row,
-        }
-
-    def _cost(self, times: Numbers) -> Numbers:
-        last = len(self.ticks) - 1
-        index = np.minimum(np.searchsorted(self.ticks, np.where(np.isfinite(times), times, np.inf)), last)
-        paid: Numbers = self.excess[index, np.arange(times.shape[2])].mean(axis=2)
-        return paid
+    ended: Mapping[str, Numbers]
+    price: Mapping[str, Numbers]
 
 
-def rivals(scenario: Scenario, runs: int, chosen: Sequence[Limit]) -> Rivals:
-    """All settings over the same answers."""
+def rivals(scenario: Scenario, runs: int, chosen: Sequence[Limit]) -> Settings:
+    """All settings over the same answers. Flagger rolls back a check after the last breach."""
     rules = [Breaches(runs, limit) for limit in chosen]
-    total, excess, at = np.zeros(runs), list[np.ndarray](), list[float]()
+    total, paid, moments = np.zeros(runs), list["Numbers"](), list[float]()
     for tick in ticks(scenario, runs, chance(scenario.key, 0)):
         for rule in rules:
             rule.hear(tick)
         if tick.at > 0:
-            if tick.at > scenario.onset:
-                total = total + tick.canary_bad - scenario.base * tick.canary
-            excess.append(total)
-            at.append(tick.at)
-    return Rivals(
-        np.stack([rule.in_all for rule in rules]),
-        np.stack([rule.in_a_row for rule in rules]),
-        np.array([rule.limit.interval for rule in rules]),
-        np.stack(excess),
-        np.array(at),
-    )
+            total = total + (tick.canary_bad - scenario.base * tick.canary) * (tick.at > scenario.onset)
+            paid.append(total)
+            moments.append(tick.at)
+    in_all = np.stack([rule.in_all for rule in rules])
+    later = np.array([rule.limit.interval for rule in rules])[:, None, None]
+    times = {"Flagger": in_all + later, "Argo": in_all, "in a row": np.stack([rule.in_a_row for rule in rules])}
+    prices = {name: _price(at, np.stack(paid), np.array(moments)) for name, at in times.items()}
+    return Settings({name: np.isfinite(at).mean(axis=2) for name, at in times.items()}, prices)
 
 
-def try_service(cell: Cell, runs: int, variant: Variant = Variant()) -> Result:  # noqa: B008 - frozen
-    """An hour in which nothing is wrong, to see which settings may be used; then each incident."""
-    good, chosen = cell.good(), limits(cell.base)
-    quiet, ended = judged(good, runs, variant), rivals(good, runs, chosen).ended()
-    allowed = {name: share <= ALLOWED for name, share in ended.items()}
+def _price(times: Numbers, paid: Numbers, moments: Numbers) -> Numbers:
+    """What was paid until then, at the end for those that never ended: the mean of each setting."""
+    index = np.minimum(np.searchsorted(moments, times), len(moments) - 1)
+    mean: Numbers = paid[index, np.arange(times.shape[2])].mean(axis=2)
+    return mean
+
+
+def try_service(service: Service, runs: int) -> Result:
+    """Hours in which nothing is wrong, to see which settings may be used; then each incident."""
+    chosen = limits(service.base)
+    quiet = [rivals(service.good(noise), runs, chosen).ended for noise in NOISES]
+    allowed = {name: np.max([ended[name] for ended in quiet], axis=0) <= ALLOWED for name in quiet[0]}
+    bad = [(noise, scenario) for noise in NOISES for scenario in service.bad(noise)]
+    found = [rivals(scenario, runs, chosen).price for _, scenario in bad]
+    once = {name: _best([price[name] for price in found], usable) for name, usable in allowed.items()}
+    by_noise = dict(zip(NOISES, quiet, strict=True))
+    incidents = [
+        {
+            **_own(scenario, runs),
+            **{name: float(price[name][where]) for name, where in once.items() if where},
+            **{f"{name}, for this": _cheapest(price[name], by_noise[noise][name]) for name in once},
+        }
+        for (noise, scenario), price in zip(bad, found, strict=True)
+    ]
+    settings = {name: f"{where[1] + 1} times {chosen[where[0]].name}" for name, where in once.items() if where}
+    good = [_own(service.good(noise), runs) for noise in NOISES]
+    return {"key": service.key, "rps": service.rps, "base": service.base, "runs": runs, "settings": settings,
+            "good": good, "incidents": incidents}  # fmt: skip
+
+
+def _best(prices: Sequence[Numbers], usable: Booleans) -> tuple[int, int] | None:
+    """The allowed setting with the lowest geometric mean of prices; None where none is allowed."""
+    means = np.where(usable, np.mean([np.log(np.maximum(price, 1.0)) for price in prices], axis=0), np.inf)
+    limit, count = np.unravel_index(int(means.argmin()), means.shape)
+    return (int(limit), int(count)) if np.isfinite(means[limit, count]) else None
+
+
+def _cheapest(price: Numbers, ended: Numbers) -> float | None:
+    """The lowest price of this incident by a setting that is allowed under its noise alone."""
+    lowest = float(np.where(ended <= ALLOWED, price, np.inf).min())
+    return lowest if np.isfinite(lowest) else None
+
+
+def _own(scenario: Scenario, runs: int) -> Result:
+    """The operator's rule."""
+    found = judged(scenario, runs, Variant(), Reaction())
     return {
-        **facts(good),
-        "key": cell.key,
-        "runs": runs,
-        "false aborts": float(np.isfinite(quiet.proven).mean()),
-        "false suspicions an hour": float(quiet.suspicions.mean()),
-        "minutes held an hour": float(quiet.held.mean() / 60),
-        "incidents": [_incident(bad, runs, chosen, allowed, variant) for bad in cell.bad()],
-    }
-
-
-def _incident(
-    scenario: Scenario,
-    runs: int,
-    chosen: Sequence[Limit],
-    allowed: dict[str, NDArray[np.bool_]],
-    variant: Variant,
-) -> Result:
-    ours, theirs = judged(scenario, runs, variant), rivals(scenario, runs, chosen)
-    found: Result = {
+        "noise": scenario.noise.name,
         "ratio": scenario.ratio,
         "onset": scenario.onset,
-        "nobody": float(theirs.excess[-1].mean()),
-        "ours": float(ours.excess.mean()),
-        "proven": float(np.isfinite(ours.proven).mean()),
+        "ours": float(found.excess.mean()),
+        "proven": float(np.isfinite(found.proven).mean()),
+        "suspicions": float(found.suspicions.mean()),
+        "held": float(found.held.mean() / 60),
     }
-    for name, cost in theirs.cost().items():
-        usable = np.where(allowed[name], cost, np.inf)
-        limit, count = np.unravel_index(int(usable.argmin()), usable.shape)
-        if np.isfinite(usable[limit, count]):
-            found[name] = float(usable[limit, count])
-            found[f"{name}: setting"] = f"{chosen[limit].name}, {count + 1} times of {MOST}"
-    return found

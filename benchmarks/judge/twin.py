@@ -37,6 +37,7 @@ class Variant:
     quick_effect: float = process.QUICK_EFFECT
     suspicious: float = process.SUSPICIOUS
     floor: float = process.FLOOR
+    quick_floor: float = -np.inf
 
 
 class Twin:
@@ -143,7 +144,7 @@ class Twin:
             )
         gains = np.where(usable, gains, 0.0)
         self.open += gains
-        self.quick += np.where(usable, fast, 0.0)
+        self.quick = np.maximum(self.variant.quick_floor, self.quick + np.where(usable, fast, 0.0))
         tolerated = gains[process.RATIOS.index(process.TOLERATED_RATIO)]
         self.calm_ratio = np.maximum(-process.CERTAIN, self.calm_ratio - tolerated)
         share = np.where(usable, self._share(canary_bad / ours, canary / ours), 0.0)
