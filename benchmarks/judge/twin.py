@@ -38,6 +38,9 @@ class Variant:
     suspicious: float = process.SUSPICIOUS
     floor: float = process.FLOOR
     quick_floor: float = -np.inf
+    quick_learns: float = 0.0
+    doubt: float = 1.0
+    doubt_after: float = 300.0
 
 
 class Twin:
@@ -60,6 +63,7 @@ class Twin:
         self.slots, self.last_slot = np.zeros(shape), np.full(shape, -1e9)
         self.calm_ratio, self.calm_share = np.zeros(shape), np.zeros(shape)
         self.proven, self.suspected = np.full(runs, np.inf), np.full(runs, np.inf)
+        self.unconfirmed, self._open_suspicion = np.zeros(runs), np.zeros(runs, dtype=bool)
         self.alarmed, self.suspicions = np.full(runs, np.inf), np.zeros(runs)
 
     def hear(self, tick: Tick, *, frozen: bool = False) -> None:
@@ -78,6 +82,7 @@ class Twin:
         self._count(tick, np.stack([canary_bad, canary, stable_bad, stable]), frozen=frozen)
         self._weigh(canary_bad, canary, stable_bad, stable, frozen=frozen)
         self._judge(tick.at, canary_bad)
+        self._doubt(tick.at)
         if gap or tick.at - self.block_begun >= process.BLOCK:
             self._close(tick.at)
 
@@ -135,12 +140,13 @@ class Twin:
         variant = self.variant
         prior = variant.prior_across_time if frozen else variant.prior
         ours, theirs = (self._effect(prior, self.block[side] + self.before[side]) for side in (1, 3))
-        quick = np.full_like(ours, variant.quick_effect)
+        quick = np.broadcast_to(variant.quick_effect * variant.doubt**self.unconfirmed, ours.shape)
+        quicks = np.maximum(quick, variant.quick_learns * ours), np.maximum(quick, variant.quick_learns * theirs)
         if frozen:
             gains, fast = (self._against_memory(canary_bad / by, canary / by) for by in (ours, quick))
         else:
             gains, fast = (
-                bets(canary_bad, canary, stable_bad, stable, by) for by in ((ours, theirs), (quick, quick))
+                bets(canary_bad, canary, stable_bad, stable, by) for by in ((ours, theirs), quicks)
             )
         gains = np.where(usable, gains, 0.0)
         self.open += gains
@@ -180,11 +186,18 @@ class Twin:
         self.suspected[suspected] = at
         self.alarmed[suspected] = np.minimum(self.alarmed[suspected], at)
         self.suspicions[suspected] += 1
+        self._open_suspicion[suspected] = True
         self.quick[:, :, suspected] = 0.0
         enough = telling & (self.answers >= process.LEAST_ANSWERS) & (self.slots >= process.LEAST_SLOTS)
         at_all = np.flatnonzero(enough.any(axis=0) & np.isinf(self.proven))
         proven = at_all[mean_evidence(self._kept(at_all)) >= self.variant.rule.needed]
         self.proven[proven] = at
+
+    def _doubt(self, at: float) -> None:
+        """A suspicion that nothing followed makes the next one harder."""
+        over = self._open_suspicion & (at - self.suspected > self.variant.doubt_after)
+        self.unconfirmed[over] += 1
+        self._open_suspicion[over] = False
 
     def _close(self, at: float) -> None:
         self.banked = np.maximum(self.variant.floor, self.banked + np.minimum(self.open, self._caps()))
