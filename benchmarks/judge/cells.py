@@ -66,3 +66,30 @@ def stress() -> list[Scenario]:
     hours = [replace(cell, seconds=4 * 3600.0) for cell in hard]
     unprepared = [replace(cell, before=before) for cell in hard for before in (0.0, 60.0)]
     return bursts + clumped + gaps + hours + unprepared
+
+
+_TOGETHER = Noise("both sides together, bursts x5 for 30 s", burst=5.0, common=True)
+HALF_AN_HOUR = 1800.0
+
+
+def remembered() -> list[Scenario]:
+    """All answers are the new version's, as in a bake; the old one served for half an hour before."""
+    services = tuple(product((10.0, 50.0, 1000.0), (0.001, 0.005, 0.05)))
+    good = [
+        Scenario(rps, base, (1.0,), 15.0, noise, before=HALF_AN_HOUR)
+        for noise, (rps, base) in product((*NOISES, _TOGETHER), services)
+    ]
+    worse = [
+        Scenario(rps, 0.005, (1.0,), 15.0, ratio=ratio, before=HALF_AN_HOUR)
+        for rps, ratio in product((10.0, 50.0, 1000.0), (2.0, 4.0, 20.0))
+    ]
+    return good + worse
+
+
+def certified() -> list[Scenario]:
+    """Good versions and worse ones: which are said to be no worse than is tolerated?"""
+    services = tuple(product((10.0, 50.0, 1000.0), (0.001, 0.005, 0.05)))
+    return [
+        Scenario(rps, base, (0.1,), 15.0, noise, ratio=ratio)
+        for noise, ratio, (rps, base) in product((POISSON, WILD, BURSTS), (1.0, 1.5, 2.0, 3.0), services)
+    ]

@@ -195,15 +195,24 @@ def _cheapest(price: Numbers, ended: Numbers) -> float | None:
     return lowest if np.isfinite(lowest) else None
 
 
+OWN = {
+    "as built": (Variant(), Reaction()),
+    "with a pause": (Variant(quick_floor=-2.0, doubt=2.0), Reaction(share=0.02, pause=True)),
+}
+"""The operator's rule as it is, and one that could be: see docs/judge-benchmark.md."""
+
+
 def _own(scenario: Scenario, runs: int) -> Result:
     """The operator's rule."""
-    found = judged(scenario, runs, Variant(), Reaction())
+    outcomes = {name: judged(scenario, runs, *how) for name, how in OWN.items()}
+    facts = {"noise": scenario.noise.name, "ratio": scenario.ratio, "onset": scenario.onset}
+    return facts | {name: _mean(outcome) for name, outcome in outcomes.items()}
+
+
+def _mean(outcome: Outcome) -> dict[str, float]:
     return {
-        "noise": scenario.noise.name,
-        "ratio": scenario.ratio,
-        "onset": scenario.onset,
-        "ours": float(found.excess.mean()),
-        "proven": float(np.isfinite(found.proven).mean()),
-        "suspicions": float(found.suspicions.mean()),
-        "held": float(found.held.mean() / 60),
+        "excess": float(outcome.excess.mean()),
+        "proven": float(np.isfinite(outcome.proven).mean()),
+        "suspicions": float(outcome.suspicions.mean()),
+        "held": float(outcome.held.mean() / 60),
     }

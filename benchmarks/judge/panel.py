@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmarks.judge.textbook import Fixed, Kayenta, Proportions
 from benchmarks.judge.twin import Twin, Variant
 from benchmarks.judge.windows import Breaches, Limit
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from benchmarks.judge.traces import Tick
@@ -70,3 +71,28 @@ class Everybody(Own):
             "Kayenta": self._kayenta.failed,
             "z-test": self._proportions.failed,
         }
+
+
+class Remembering(Own):
+    """From the canary's first answer on nobody serves the stable version: it is judged against what stable did before."""
+
+    def hear(self, tick: Tick) -> None:
+        """Take a tick in."""
+        self.twin.hear(tick, frozen=tick.at > 0)
+
+
+class Certifying(Own):
+    """When the operator's rule first says that the canary is no worse than is tolerated, and when it proves the contrary."""
+
+    def __init__(self, runs: int) -> None:
+        super().__init__(runs)
+        self._certified = np.full(runs, np.inf)
+
+    def hear(self, tick: Tick) -> None:
+        """Take a tick in."""
+        super().hear(tick)
+        self._certified[self.twin.no_worse & np.isinf(self._certified)] = tick.at
+
+    def times(self) -> dict[str, Numbers]:
+        """The first moments of both."""
+        return {"no worse": self._certified, "proof": self.twin.proven}

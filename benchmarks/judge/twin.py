@@ -38,7 +38,7 @@ class Variant:
     suspicious: float = process.SUSPICIOUS
     floor: float = process.FLOOR
     quick_floor: float = -np.inf
-    quick_learns: float = 0.0
+    memory_slack: float = 1.0
     doubt: float = 1.0
     doubt_after: float = 300.0
 
@@ -141,12 +141,11 @@ class Twin:
         prior = variant.prior_across_time if frozen else variant.prior
         ours, theirs = (self._effect(prior, self.block[side] + self.before[side]) for side in (1, 3))
         quick = np.broadcast_to(variant.quick_effect * variant.doubt**self.unconfirmed, ours.shape)
-        quicks = np.maximum(quick, variant.quick_learns * ours), np.maximum(quick, variant.quick_learns * theirs)
         if frozen:
             gains, fast = (self._against_memory(canary_bad / by, canary / by) for by in (ours, quick))
         else:
             gains, fast = (
-                bets(canary_bad, canary, stable_bad, stable, by) for by in ((ours, theirs), quicks)
+                bets(canary_bad, canary, stable_bad, stable, by) for by in ((ours, theirs), (quick, quick))
             )
         gains = np.where(usable, gains, 0.0)
         self.open += gains
@@ -166,6 +165,7 @@ class Twin:
         known = self.rate_answers > 0
         upper = self.rate_bad + 2 * np.sqrt(self.rate_bad + 1) + 1
         rate = np.divide(upper, self.rate_answers, out=np.zeros_like(upper), where=known)
+        rate *= self.variant.memory_slack
         gains: Numbers = np.where(known, bad * _LOG_RATIOS - rate * exposed * (_RATIOS - 1), 0.0)
         return gains
 
