@@ -12,7 +12,7 @@ PLUGIN := dist/kubectl-modelrollout
 SELECTED := -m "not long"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down shell status test test-all lint format test-unit test-integration bench plugin gitops lock
+.PHONY: help demo up down shell status test test-all lint format test-unit test-integration bench bench-judge plugin gitops lock
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-integration:  ## Playground and integration tests: real control plane, gate
 	$(RUN) pytest tests/integration tests/cli/on_playground tests/gitops/on_playground -n $(SIDE_BY_SIDE) $(SELECTED)
 	$(RUN) pytest tests/interference -n $(SIDE_BY_SIDE) $(SELECTED)
 	$(RUN) pytest tests/disruption $(SELECTED)
+
+bench-judge:  ## Try the judge and its rivals on the same simulated answers; tables and plots go to docs/judge-benchmark.md
+	$(RUN) python -m benchmarks.judge
 
 bench:  ## Measure aborts, promotions, ways back and the footprint; tables go to docs/benchmarks.md (45 minutes)
 	$(RUN) python -m benchmarks

@@ -1,8 +1,8 @@
 """What users pay: bad answers beyond those stable would have given, from the onset until the weight is down.
 
 The operator's rule changes what it sees: a suspicion takes the weight back for a while, proof takes all of it. Its
-answers are those of the trace that a lower weight would have let through. Rivals may choose their settings for a service,
-or even for a single incident, among all that end at most one good version in twenty in the same hour.
+answers are those of the trace that a lower weight would have let through. Rivals may choose their settings for a
+service, or even for a single incident, among all that end at most one good version in twenty in the same hour.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ def judged(scenario: Scenario, runs: int, variant: Variant, reaction: Reaction) 
     excess, held = np.zeros(runs), np.zeros(runs)
     for tick in ticks(scenario, runs, chance(scenario.key, 0)):
         back = np.isfinite(twin.suspected) & (tick.at - twin.suspected <= reaction.seconds)
-        lower = min(1.0, reaction.share / max(scenario.share(tick.at - tick.seconds), 1e-9))
+        lower = np.full(runs, min(1.0, reaction.share / max(scenario.share(tick.at - tick.seconds), 1e-9)))
         if reaction.pause and twin.block_begun is not None:
-            lower = np.where(twin.suspected > twin.block_begun, 0.0, lower)
+            lower[twin.suspected > twin.block_begun] = 0.0
         over = np.isfinite(twin.proven)
         seen = _thinned(tick, np.where(over, 0.0, np.where(back, lower, 1.0)), dice)
         held += tick.seconds * (back & ~over)
@@ -137,7 +137,9 @@ class Settings:
 def rivals(scenario: Scenario, runs: int, chosen: Sequence[Limit]) -> Settings:
     """All settings over the same answers. Flagger rolls back a check after the last breach."""
     rules = [Breaches(runs, limit) for limit in chosen]
-    total, paid, moments = np.zeros(runs), list["Numbers"](), list[float]()
+    total = np.zeros(runs)
+    paid: list[Numbers] = []
+    moments: list[float] = []
     for tick in ticks(scenario, runs, chance(scenario.key, 0)):
         for rule in rules:
             rule.hear(tick)
@@ -197,7 +199,7 @@ def _cheapest(price: Numbers, ended: Numbers) -> float | None:
 
 OWN = {
     "as built": (Variant(), Reaction()),
-    "with a pause": (Variant(quick_floor=-2.0, doubt=2.0), Reaction(share=0.02, pause=True)),
+    "with a pause": (Variant(doubt=2.0), Reaction(share=0.02, pause=True)),
 }
 """The operator's rule as it is, and one that could be: see docs/judge-benchmark.md."""
 

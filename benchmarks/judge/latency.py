@@ -1,4 +1,4 @@
-"""Latencies as the judge sees them: for three bounds, how many answers were slower. `ticks` is what `traces` has for errors."""
+"""Latencies as the judge sees them: for three bounds, how many answers were slower. `ticks` is as in `traces`."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def percent(share: float) -> str:
 def _identical(cells: Sequence[Result]) -> Lines:
     """The worst cell of each kind of noise; doubtful cells count with the runs that were made afresh."""
     rules = list(cells[0]["rules"])
-    kinds = defaultdict[str, list[Result]](list)
+    kinds: defaultdict[str, list[Result]] = defaultdict(list)
     for cell in cells:
         kinds[cell["noise"] + (", steps 5/10/25/50 %" if len(cell["shares"]) > 1 else "")].append(cell)
     rows = [
@@ -98,7 +98,12 @@ def _how_bad(cell: Result) -> str:
 def _stress(cells: Sequence[Result]) -> Lines:
     shown = ("proof", "suspicion", "phi 1", "five in a row", "Flagger", "Argo")
     rows = [
-        [_what(cell), f"{100 * cell['base']:g}", _special(cell), *(percent(cell["rules"][rule]["ended"]) for rule in shown)]
+        [
+            _what(cell),
+            f"{100 * cell['base']:g}",
+            _special(cell),
+            *(percent(cell["rules"][rule]["ended"]) for rule in shown),
+        ]
         for cell in cells
     ]
     return table(["answers/s, canary's share, noise", "base %", "besides", *_heads(shown)], rows)
@@ -150,7 +155,7 @@ def _good_or_worse(cells: Sequence[Result]) -> Lines:
 
 def _certified(cells: Sequence[Result]) -> Lines:
     """How many were said to be no worse, and after how long."""
-    grouped = defaultdict[tuple[float, float, str], dict[float, Result]](dict)
+    grouped: defaultdict[tuple[float, float, str], dict[float, Result]] = defaultdict(dict)
     for cell in cells:
         grouped[cell["rps"], cell["base"], cell["noise"]][cell["ratio"]] = cell["rules"]["no worse"]
     ratios = sorted({cell["ratio"] for cell in cells})
@@ -175,7 +180,14 @@ def _incidents(cells: Sequence[Result]) -> Lines:
     lines: Lines = []
     for cell in cells:
         lines += [f"#### {cell['rps']:g} answers/s, {100 * cell['base']:g} % bad", ""]
-        heads = ["noise", "canary", "since", *(f"**{name}**" for name in OWN), *RIVALS, *(f"{name}, for this" for name in RIVALS)]
+        heads = [
+            "noise",
+            "canary",
+            "since",
+            *(f"**{name}**" for name in OWN),
+            *RIVALS,
+            *(f"{name}, for this" for name in RIVALS),
+        ]
         lines += [*table(heads, [_incident(item) for item in cell["incidents"]]), "", *_settings(cell), ""]
     return [*lines, *_means(cells)]
 
@@ -184,15 +196,22 @@ def _incident(item: Result) -> Lines:
     prices = [item[name]["excess"] for name in OWN]
     prices += [item.get(name) for name in (*RIVALS, *(f"{name}, for this" for name in RIVALS))]
     since = f"minute {item['onset'] / 60:g}" if item["onset"] else "the start"
-    return [item["noise"], f"x{item['ratio']:g}", since, *("-" if price is None else f"{price:,.0f}" for price in prices)]
+    return [
+        item["noise"],
+        f"x{item['ratio']:g}",
+        since,
+        *("-" if price is None else f"{price:,.0f}" for price in prices),
+    ]
 
 
 def _settings(cell: Result) -> Lines:
     chosen = "; ".join(f"{name}: {setting}" for name, setting in cell["settings"].items())
-    good = [
-        f"{item['noise']}: {', '.join(_quiet(name, item[name]) for name in OWN)}" for item in cell["good"]
-    ]
-    return [f"Settings: {chosen}.", "", *table(["an hour in which nothing is wrong", *OWN], map(_split, cell["good"])), ""] if good else []
+    good = [f"{item['noise']}: {', '.join(_quiet(name, item[name]) for name in OWN)}" for item in cell["good"]]
+    return (
+        [f"Settings: {chosen}.", "", *table(["an hour in which nothing is wrong", *OWN], map(_split, cell["good"])), ""]
+        if good
+        else []
+    )
 
 
 def _split(item: Result) -> Lines:
@@ -209,9 +228,7 @@ def _quiet(_: str, figures: Mapping[str, float]) -> str:
 def _means(cells: Sequence[Result]) -> Lines:
     incidents = [item for cell in cells for item in cell["incidents"]]
     others = (*RIVALS, *(f"{name}, for this" for name in RIVALS))
-    rows = [
-        [f"**{name}**", *(_times(incidents, name, other) for other in others)] for name in OWN
-    ]
+    rows = [[f"**{name}**", *(_times(incidents, name, other) for other in others)] for name in OWN]
     return ["#### All incidents", "", *table(["bad answers as a multiple of ours (geometric mean)", *others], rows)]
 
 

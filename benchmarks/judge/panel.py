@@ -74,7 +74,7 @@ class Everybody(Own):
 
 
 class Remembering(Own):
-    """From the canary's first answer on nobody serves the stable version: it is judged against what stable did before."""
+    """From the canary's first answer on nobody serves the stable version: what that did before stands in."""
 
     def hear(self, tick: Tick) -> None:
         """Take a tick in."""
@@ -82,7 +82,7 @@ class Remembering(Own):
 
 
 class Certifying(Own):
-    """When the operator's rule first says that the canary is no worse than is tolerated, and when it proves the contrary."""
+    """When the operator's rule first says that the canary is no worse than is tolerated, and when it has proof."""
 
     def __init__(self, runs: int) -> None:
         super().__init__(runs)

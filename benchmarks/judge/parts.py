@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelrollout.core.judge.process import TAIL_CAPS, Rule
-
 from benchmarks.judge import cells, incidents, latency
 from benchmarks.judge.panel import Certifying, Everybody, Own, Remembering
 from benchmarks.judge.trial import Result, batches, chance, facts, figures, hear_all, joined, try_cell
 from benchmarks.judge.twin import Variant
+from modelrollout.core.judge.process import TAIL_CAPS, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from benchmarks.judge.traces import Scenario
 
 
 class Cell(Protocol):
@@ -39,7 +40,7 @@ DOUBTFUL, AGAIN = 0.005, 10
 """A cell with more false aborts than this is tried again, afresh, with so many times the runs: then chance is small."""
 
 
-def _identical(cell: cells.Scenario, runs: int) -> Result:
+def _identical(cell: Scenario, runs: int) -> Result:
     """Without a bad answer no rule ends anything: a tenth of the runs shows that as well."""
     panel = Everybody if cell.tick == max(cells.TICKS) else Own
     found = try_cell(cell, runs if cell.base else max(1, runs // 10), panel)
@@ -63,10 +64,7 @@ def _latency(cell: latency.Cell, runs: int) -> Result:
 PARTS = {
     part.name: part
     for part in (
-        *(
-            Part(f"identical-{tick:g}s", partial(cells.identical, tick), _identical, 1000)
-            for tick in cells.TICKS
-        ),
+        *(Part(f"identical-{tick:g}s", partial(cells.identical, tick), _identical, 1000) for tick in cells.TICKS),
         Part("worse", cells.worse, partial(try_cell, panel=Everybody), 1000),
         Part("stress", cells.stress, partial(try_cell, panel=Everybody), 2000),
         Part("latency", latency.cells, _latency, 1000),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from modelrollout.core.judge.process import LEAST_ANSWERS, LEAST_BAD, RATIOS, SUSPICIOUS
 from scipy.stats import norm
 
 from benchmarks.judge.twin import bets, mean_evidence
+from modelrollout.core.judge.process import LEAST_ANSWERS, LEAST_BAD, RATIOS, SUSPICIOUS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,11 +75,13 @@ class Kayenta:
     def _high(self) -> NDArray[np.bool_]:
         points = np.stack(self._points)
         parts = range(0, points.shape[2], _AT_ONCE)
-        return np.concatenate([high(points[:, 0, at : at + _AT_ONCE], points[:, 1, at : at + _AT_ONCE]) for at in parts])
+        return np.concatenate(
+            [high(points[:, 0, at : at + _AT_ONCE], points[:, 1, at : at + _AT_ONCE]) for at in parts]
+        )
 
 
 def high(canary: Numbers, stable: Numbers) -> NDArray[np.bool_]:
-    """Kayenta's verdict on each column of points: the Hodges-Lehmann shift and its interval from ordered differences."""
+    """Kayenta's verdict on each column of points: the Hodges-Lehmann shift, its interval from sorted differences."""
     count = len(canary)
     differences = np.sort((canary[:, None] - stable[None, :]).reshape(count * count, -1), axis=0)
     spread = float(norm.ppf(0.5 + CONFIDENCE / 2)) * np.sqrt(count * count * (2 * count + 1) / 12)
@@ -103,10 +105,10 @@ class Fixed:
         """Take a tick in."""
         if tick.at <= 0:
             return
-        counts = tick.canary_bad, tick.canary, tick.stable_bad, tick.stable
         usable = (tick.canary > 0) & (tick.stable > 0) & (tick.canary_bad + tick.stable_bad > 0)
         phi = np.full(usable.sum(), self._phi)
-        self._logs[:, usable] += bets(*(side[usable] for side in counts), (phi, phi))
+        sides = tick.canary_bad[usable], tick.canary[usable], tick.stable_bad[usable], tick.stable[usable]
+        self._logs[:, usable] += bets(sides, (phi, phi))
         self._bad += tick.canary_bad
         self._answers += tick.canary
         heard = (tick.canary_bad > 0) & (self._bad >= LEAST_BAD) & (self._answers >= LEAST_ANSWERS)

@@ -166,7 +166,8 @@ class Weather:
         covered = np.clip(np.minimum(end, starts + noise.seconds) - np.maximum(begin, starts), 0.0, None)
         over = np.flatnonzero(starts + noise.seconds <= end)
         starts[over] += noise.seconds + self._chance.exponential(noise.gap, len(over))
-        return 1 + (noise.burst - 1) * covered / (end - begin)
+        factors: Numbers = 1 + (noise.burst - 1) * covered / (end - begin)
+        return factors
 
 
 class _Source:

@@ -10,6 +10,7 @@ from math import log
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from modelrollout.core.judge import process
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _RATIOS = np.array(process.RATIOS)[:, None, None]
 _LOG_RATIOS = np.log(_RATIOS)
+_RULE = process.Rule()
 _SLOT = 10.0
 _START = 10.0
 _MOST = 60.0
@@ -30,14 +32,14 @@ _MOST = 60.0
 class Variant:
     """The constants of the rule; by default those that the operator has."""
 
-    rule: process.Rule = process.Rule()
+    rule: process.Rule = _RULE
     least_effect: float = process.LEAST_EFFECT
     prior: float = process.PRIOR
     prior_across_time: float = process.PRIOR_ACROSS_TIME
     quick_effect: float = process.QUICK_EFFECT
     suspicious: float = process.SUSPICIOUS
     floor: float = process.FLOOR
-    quick_floor: float = -np.inf
+    quick_floor: float = process.QUICK_FLOOR
     memory_slack: float = 1.0
     doubt: float = 1.0
     doubt_after: float = 300.0
@@ -47,10 +49,11 @@ class Twin:
     """Cases of `runs` runs, each with so many comparisons.
 
     `proven`, `alarmed` and `suspected` are when proof, the first and the last suspicion came (seconds; infinite for
-    never), `suspicions` how many there were. Arrays have a row for each comparison; those of evidence have that for each ratio.
+    never), `suspicions` how many there were. Arrays have a row for each comparison, those of evidence for each
+    ratio and comparison.
     """
 
-    def __init__(self, runs: int, comparisons: int = 1, variant: Variant = Variant()) -> None:  # noqa: B008 - frozen
+    def __init__(self, runs: int, comparisons: int = 1, variant: Variant = Variant()) -> None:
         shape = (comparisons, runs)
         self.variant = variant
         self.banked, self.open, self.quick = (np.zeros((len(process.RATIOS), *shape)) for _ in range(3))
@@ -100,8 +103,7 @@ class Twin:
     def no_worse(self) -> NDArray[np.bool_]:
         """Whether it is shown that the canary is not worse than is tolerated."""
         shown = (self.calm_ratio >= process.CERTAIN) | (self.calm_share >= process.CERTAIN)
-        found: NDArray[np.bool_] = shown.all(axis=0)
-        return found
+        return np.asarray(shown.all(axis=0))
 
     def _caps(self) -> Numbers:
         caps = np.array(self.variant.rule.caps) * log(self.variant.rule.needed)
@@ -144,9 +146,8 @@ class Twin:
         if frozen:
             gains, fast = (self._against_memory(canary_bad / by, canary / by) for by in (ours, quick))
         else:
-            gains, fast = (
-                bets(canary_bad, canary, stable_bad, stable, by) for by in ((ours, theirs), (quick, quick))
-            )
+            sides = canary_bad, canary, stable_bad, stable
+            gains, fast = bets(sides, (ours, theirs)), bets(sides, (quick, quick))
         gains = np.where(usable, gains, 0.0)
         self.open += gains
         self.quick = np.maximum(self.variant.quick_floor, self.quick + np.where(usable, fast, 0.0))
@@ -227,14 +228,14 @@ def mean_evidence(logs: Numbers) -> Numbers:
     return found
 
 
-def bets(
-    canary_bad: Numbers, canary: Numbers, stable_bad: Numbers, stable: Numbers, effects: tuple[Numbers, Numbers]
-) -> Numbers:
-    """Log evidence for each ratio, both sides divided by their effects."""
-    gains = np.zeros((len(process.RATIOS), *canary_bad.shape))
-    hit = canary_bad + stable_bad > 0
-    bad = canary_bad[hit] / effects[0][hit]
-    both = bad + stable_bad[hit] / effects[1][hit]
-    odds = canary[hit] / effects[0][hit] * effects[1][hit] / np.where(stable[hit] > 0, stable[hit], 1.0)
+def bets(sides: tuple[Numbers, Numbers, Numbers, Numbers], effects: tuple[Numbers, Numbers]) -> Numbers:
+    """Log evidence for each ratio: the canary's bad answers and all of them, stable's, each divided by its effect."""
+    gains = np.zeros((len(process.RATIOS), *sides[0].shape))
+    hit = sides[0] + sides[2] > 0
+    canary_bad, canary, stable_bad, stable = (side[hit] for side in sides)
+    ours, theirs = (effect[hit] for effect in effects)
+    bad = canary_bad / ours
+    both = bad + stable_bad / theirs
+    odds = canary / ours * theirs / np.where(stable > 0, stable, 1.0)
     gains[:, hit] = bad * _LOG_RATIOS[:, 0] - both * (np.log1p(_RATIOS[:, 0] * odds) - np.log1p(odds))
     return gains

@@ -33,7 +33,7 @@ def _groups(*names: str) -> tuple[str, ...]:
     return tuple(word for name in names for word in ("--group", name))
 
 
-_LOCKS = (
+_LOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("dev.lock", ("pyproject.toml", *_groups("test", "lint", "playground", "benchmark"))),
     ("operator.lock", ("pyproject.toml", "--constraint", "requirements/dev.lock")),
     ("tensorflow-cpu.lock", ("--no-deps", "requirements/tensorflow-cpu.in")),
@@ -52,7 +52,7 @@ def main(version: str) -> int:
             print(error, file=sys.stderr)
             return 1
         for name, arguments in _LOCKS:
-            command = [tools / "uv", *_COMPILE, "--upgrade", *arguments, "-o", f"requirements/{name}"]
+            command: list[str | Path] = [tools / "uv", *_COMPILE, "--upgrade", *arguments, "-o", f"requirements/{name}"]
             subprocess.run(command, cwd=REPOSITORY, env=os.environ, check=True)
     return 0
 
