@@ -20,6 +20,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("status", "Show one rollout with everything that belongs to it, or wait for its end"),
         "watch": ("watch", "The same, live"),
         "history": ("history", "Show which versions were rolled out, how that ended and why"),
+        "report": ("report", "Show how a rollout went, over time: weight, both sides, evidence"),
     },
     "Decide": {
         "promote": ("verbs", "Approve the step that waits for approval, or promote at once"),
@@ -32,6 +33,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Check": {
         "lint": ("lint", "Check manifests without a cluster"),
+        "plan": ("plan", "Say what each step can find out, and how long that takes"),
+        "simulate": ("simulate", "Say what would happen to a rollout, played through in virtual time"),
     },
     "This program": {
         "run": ("run", "Run the operator"),

@@ -124,8 +124,11 @@ class _Player:
         self.world.status = decision.status
         if decision.status.rollout is not None:
             self.suspicions = decision.status.rollout.suspicions
+        weight = self.world.weight
         for action in actions:
             self.world.carry_out(action)
+        if self.world.weight != weight:
+            self.points.append(Point(self.world.seconds, self.world.weight, "", Counters(), Counters()))
         if changed or any(not isinstance(action, Emit) for action in actions):
             return _AGAIN
         self._plan = readings_wanted(snapshot).metrics
@@ -210,6 +213,7 @@ def _roll_out(player: _Player, limit: float) -> None:
     while True:
         due = player.settle()
         if world.status.rollout is None or world.seconds >= limit:
+            player.points.append(Point(world.seconds, world.weight, "", Counters(), Counters()))
             return
         moments = [moment for moment in (due, player.next_look) if moment is not None]
         world.pass_time(min(limit, max(min(moments, default=limit), world.seconds + 0.001)))
