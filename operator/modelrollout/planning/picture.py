@@ -134,7 +134,9 @@ def _evidence(axis: "Axes", points: Sequence[Point], names: Sequence[str]) -> No
     needed = {item.needed for point in points for item in point.evidence.values()}
     for level in sorted(needed):
         axis.axhline(level, color=_QUIET, linestyle="--", linewidth=1)
-        axis.annotate(f"proof: {level:.0f}", (0.005, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=8)
+        axis.annotate(
+            f"proof: {level:.0f}", (0.005, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=8
+        )
     axis.set_yscale("log")
     axis.set_ylabel("evidence")
     if names:
@@ -168,7 +170,9 @@ def draw_plan(title: str, plan: Plan) -> "Figure":
             axis.axhline(item.step.duration.total_seconds() / 60, color=color, linewidth=0.8, linestyle="--")
         axis.set_xscale("log")
         axis.set_yscale("log")
-        axis.set_xlabel("bad answers of the canary, over stable's" if plan.basis.behaviour.errors else "share of bad answers")
+        axis.set_xlabel(
+            "bad answers of the canary, over stable's" if plan.basis.behaviour.errors else "share of bad answers"
+        )
         axis.set_ylabel("minutes to proof: median (solid), nine of ten (dotted); dashed: the step")
         axis.legend(loc="upper right")
         axis.set_title(title, loc="left", fontsize=11)

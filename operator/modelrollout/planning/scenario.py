@@ -143,9 +143,7 @@ def parse_scenario(raw: Any) -> Scenario:
     burst = noise.get("burst", {})
     return Scenario(
         description=raw["description"],
-        traffic=Traffic(
-            traffic["answersPerSecond"], traffic.get("swing", 0.0), _seconds(traffic.get("period", "1h"))
-        ),
+        traffic=Traffic(traffic["answersPerSecond"], traffic.get("swing", 0.0), _seconds(traffic.get("period", "1h"))),
         stable=Behaviour(
             stable.get("errorRate", 0.0), _seconds(stable.get("latency", "20ms")), stable.get("spread", 0.5)
         ),

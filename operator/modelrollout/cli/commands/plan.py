@@ -18,7 +18,9 @@ _DRAWN = (1.5, 3.0, 6.0, 10.0)
 
 @click.command()
 @manifest_flag
-@click.option("--rps", type=click.FloatRange(min=0, min_open=True), help="Requests per second; default: ask Prometheus.")
+@click.option(
+    "--rps", type=click.FloatRange(min=0, min_open=True), help="Requests per second; default: ask Prometheus."
+)
 @click.option("--error-rate", type=click.FloatRange(0, 1), help="Share of bad answers of the stable version.")
 @click.option("--prometheus", metavar="URL", help="Where to ask; default: the manifest's address.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
