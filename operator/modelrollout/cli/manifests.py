@@ -1,7 +1,7 @@
 """The one ModelRollout of a file, checked as `lint` checks it. Called by `plan` and `simulate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import yaml
@@ -10,9 +10,6 @@ from modelrollout.cli.checks import problems, with_defaults
 from modelrollout.cli.definition import load, schema
 from modelrollout.cli.errors import Failure
 from modelrollout.planning.manifest import Manifest, manifest_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 manifest_flag = click.option(
     "-f",
@@ -40,16 +37,3 @@ def read_yaml(path: Path) -> list[Any]:
         return load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise Failure(f"{path} cannot be read: {error}") from error
-
-
-def save_picture(figure: "Figure", path: Path, title: str) -> None:
-    """Write it and say where. Raises Failure."""
-    from modelrollout.planning.picture import FORMATS, save  # noqa: PLC0415 - only for those who want a picture
-
-    if path.suffix not in FORMATS:
-        raise Failure(f"{path}: pictures are {', '.join(FORMATS)}")
-    try:
-        save(figure, path, title)
-    except OSError as error:
-        raise Failure(f"{path} cannot be written: {error}") from error
-    click.echo(f"Picture: {path}", err=True)

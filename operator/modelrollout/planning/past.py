@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from modelrollout.core.status import HistoryEntry, Rollout
 from modelrollout.core.status_json import status_from_json
 from modelrollout.core.values import JSON, parse_time
 from modelrollout.planning.trace import Mark, Point
@@ -26,36 +27,37 @@ class Past:
 def attempts(obj: JSON) -> list[Past]:
     """Every attempt that status remembers, the last one first."""
     status = status_from_json(obj.get("status", {}))
-    found = []
-    if status.rollout is not None:
-        rollout, message = status.rollout, str(obj["status"].get("message", ""))
-        found.append(
-            Past(
-                rollout.attempt,
-                rollout.target.version,
-                rollout.started,
-                None,
-                str(rollout.stage),
-                "",
-                message,
-                "; ".join(f"{item.verdict}: {item.detail}" for item in status.analysis),
-            )  # fmt: skip
-        )
-    for entry in status.history:
-        end = entry.end
-        found.append(
-            Past(
-                entry.attempt,
-                entry.target.version,
-                entry.started,
-                entry.ended,
-                str(end.outcome),
-                end.reason,
-                end.message,
-                end.evidence,
-            )  # fmt: skip
-        )
-    return found
+    ended = [_ended(entry) for entry in status.history]
+    if status.rollout is None:
+        return ended
+    evidence = "; ".join(f"{item.verdict}: {item.detail}" for item in status.analysis)
+    return [_under_way(status.rollout, str(obj["status"].get("message", "")), evidence), *ended]
+
+
+def _under_way(rollout: Rollout, message: str, evidence: str) -> Past:
+    return Past(
+        attempt=rollout.attempt,
+        version=rollout.target.version,
+        started=rollout.started,
+        ended=None,
+        outcome=str(rollout.stage),
+        reason="",
+        message=message,
+        evidence=evidence,
+    )
+
+
+def _ended(entry: HistoryEntry) -> Past:
+    return Past(
+        attempt=entry.attempt,
+        version=entry.target.version,
+        started=entry.started,
+        ended=entry.ended,
+        outcome=str(entry.end.outcome),
+        reason=entry.end.reason,
+        message=entry.end.message,
+        evidence=entry.end.evidence,
+    )
 
 
 def marks_of(past: Past, events: Iterable[JSON]) -> list[Mark]:

@@ -64,9 +64,10 @@ def draw_rollout(title: str, points: Sequence[Point], marks: Sequence[Mark]) -> 
     """A rollout over time. Raises NoPlots."""
     shown = joined(points, (points[-1].at - points[0].at) / _MOST_POINTS if points else 1.0)
     names = sorted({name for point in shown for name in point.evidence})
-    plt = matplotlib()
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(4, 1, sharex=True, figsize=(10, 9), height_ratios=[1, 1.4, 1.4, 1.8])
+    mpl = _library()
+    with mpl.rc_context(_STYLE):
+        figure: Figure = mpl.figure.Figure(figsize=(10, 9))
+        axes = figure.subplots(4, 1, sharex=True, height_ratios=[1, 1.4, 1.4, 1.8])
         _weight(axes[0], points)
         _sides(axes[1], shown, _bad_share, "bad answers (%)")
         _sides(axes[2], shown, _p99, "99th percentile (ms)")
@@ -79,16 +80,14 @@ def draw_rollout(title: str, points: Sequence[Point], marks: Sequence[Mark]) -> 
     return figure
 
 
-def matplotlib() -> Any:
-    """Pyplot, drawing into files alone. Raises NoPlots."""
+def _library() -> Any:
+    """Matplotlib, with its figures alone: no window and no state that is shared. Raises NoPlots."""
     try:
-        import matplotlib as library  # noqa: PLC0415 - only for those who want a picture
+        import matplotlib as mpl  # noqa: PLC0415 - only for those who want a picture
+        import matplotlib.figure  # noqa: PLC0415
     except ImportError as error:
         raise NoPlots("pictures need matplotlib: pip install 'modelrollout[plots]'") from error
-    library.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415
-
-    return pyplot
+    return mpl
 
 
 def _minutes(points: Sequence[Point]) -> list[float]:
@@ -154,10 +153,11 @@ def _mark(axis: "Axes", marks: Sequence[Mark], *, words: bool) -> None:
 
 def draw_plan(title: str, plan: Plan) -> "Figure":
     """How long each step needs to prove a worsening of bad answers, beside how long it lasts. Raises NoPlots."""
-    plt = matplotlib()
+    mpl = _library()
     colors = ("#d1495b", "#e9a03b", "#2a9d8f", "#30638e", "#7b5ea7")
-    with plt.rc_context(_STYLE):
-        figure, axis = plt.subplots(figsize=(8, 5))
+    with mpl.rc_context(_STYLE):
+        figure: Figure = mpl.figure.Figure(figsize=(8, 5))
+        axis = figure.subplots()
         for index, item in enumerate(plan.steps):
             color = colors[index % len(colors)]
             for power in (power for power in item.powers if power.kind is MetricKind.ERROR_RATE):

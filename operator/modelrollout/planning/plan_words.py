@@ -12,10 +12,8 @@ from modelrollout.planning.plan import LONGEST, POWER, Found, Plan, Power, StepP
 
 def as_words(name: str, version: int, plan: Plan) -> str:
     """For people."""
-    usual = plan.basis.behaviour.errors
-    lines = [
-        f"{name}, version {version}: {plan.basis.rate:g} answers/s, {100 * usual:.3g} % of them bad ({plan.basis.known})"
-    ]
+    basis, usual = plan.basis, plan.basis.behaviour.errors
+    lines = [f"{name}, version {version}: {basis.rate:.3g} answers/s, {100 * usual:.3g} % of them bad ({basis.known})"]
     for number, item in enumerate(plan.steps, start=1):
         lines += ["", *_step(number, len(plan.steps), item, usual)]
     lines += ["", f"In all: {span(plan.shortest)}, {span(plan.longest)} at most, after the canary's pods are ready."]
@@ -32,7 +30,8 @@ def _step(number: int, count: int, item: StepPlan, usual: float) -> Iterator[str
     lasts = f"{format_duration(step.duration)} ({format_duration(step.max_duration)} at most)"
     gpus = f", {item.gpus} GPUs in all" if item.gpus else ""
     yield f"Step {number}/{count}: weight {step.weight} % for {lasts}, {item.pods} canary pod(s){gpus}"
-    yield f"  {item.answers:,.0f} answers of the canary, {item.answers * usual:,.3g} of them bad if it is as good as stable"
+    bad = f"{item.answers * usual:,.3g} of them bad if it is as good as stable"
+    yield f"  {item.answers:,.0f} answers of the canary, {bad}"
     if not item.powers:
         yield "  no metric with a sequential test: this step proves nothing by itself"
     for power in item.powers:

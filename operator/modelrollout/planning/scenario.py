@@ -99,7 +99,8 @@ def _object(required: Sequence[str] = (), **fields: Any) -> dict[str, Any]:
     return {"type": "object", "properties": fields, "required": list(required), "additionalProperties": False}
 
 
-_CHANGE = {
+_POD = {"type": "string", "pattern": r"^(stable|canary)-[0-9]+$"}
+_CHANGE: dict[str, Any] = {
     "from": _DURATION,
     "errorRate": _SHARE,
     "errorRatio": _FACTOR,
@@ -115,7 +116,7 @@ SCHEMA = _object(
     canary={"type": "array", "items": _object(**_CHANGE)},
     pods={
         "type": "array",
-        "items": _object(["pod"], pod={"type": "string", "pattern": r"^(stable|canary)-[0-9]+$"}, until=_DURATION, **_CHANGE),
+        "items": _object(["pod"], pod=_POD, until=_DURATION, **_CHANGE),
     },
     noise=_object(
         burst=_object(factor=_FACTOR, length=_DURATION, every=_DURATION),

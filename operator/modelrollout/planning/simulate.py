@@ -65,14 +65,14 @@ class SimulatedPrometheus:
     scenario: Scenario
 
     async def counters(
-        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], at: datetime
+        self, source: MetricSource, _namespace: str, _model: str, pods: tuple[str, ...], at: datetime
     ) -> Mapping[str, Counters]:
         """See Metrics."""
         self._answer(source)
         known = {pod.name: pod.read_at(at.timestamp()) for pod in self.world.pods if pod.name in pods}
         return {name: counters for name, counters in known.items() if counters is not None}
 
-    async def query(self, source: MetricSource, promql: str, at: datetime) -> tuple[float, ...]:
+    async def query(self, source: MetricSource, promql: str, _at: datetime) -> tuple[float, ...]:
         """See Metrics. The text is a metric's name and pods of one side."""
         self._answer(source)
         metric, _, pods = promql.partition(" ")

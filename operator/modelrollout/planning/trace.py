@@ -1,4 +1,4 @@
-"""What is drawn of a rollout: a point for each look of the judge. Made by `simulate` and `report`, drawn by `picture`."""
+"""What is drawn of a rollout: a point for each look of the judge. Drawn by `picture`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

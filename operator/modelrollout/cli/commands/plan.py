@@ -6,9 +6,11 @@ from pathlib import Path
 import click
 
 from modelrollout.cli.errors import Failure
-from modelrollout.cli.manifests import manifest_flag, read_manifest, save_picture
+from modelrollout.cli.manifests import manifest_flag, read_manifest
+from modelrollout.cli.pictures import picture_flag, save_picture
 from modelrollout.planning.answers import Behaviour
 from modelrollout.planning.manifest import Manifest
+from modelrollout.planning.picture import draw_plan
 from modelrollout.planning.plan import Basis, make_plan
 from modelrollout.planning.plan_words import as_data, as_words
 
@@ -24,7 +26,7 @@ _DRAWN = (1.5, 3.0, 6.0, 10.0)
 @click.option("--error-rate", type=click.FloatRange(0, 1), help="Share of bad answers of the stable version.")
 @click.option("--prometheus", metavar="URL", help="Where to ask; default: the manifest's address.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--picture", type=click.Path(path_type=Path), help="Draw it: FILE.png, FILE.svg or FILE.html.")
+@picture_flag
 def plan(
     filename: Path,
     rps: float | None,
@@ -43,13 +45,8 @@ def plan(
     about = manifest.name, manifest.spec.version
     click.echo(json.dumps(as_data(*about, made), indent=2) if output == "json" else as_words(*about, made))
     if picture:
-        from modelrollout.planning.picture import NoPlots, draw_plan  # noqa: PLC0415 - only for those who want one
-
-        title = f"{manifest.name}: what its steps can find out at {basis.rate:g} answers/s"
-        try:
-            save_picture(draw_plan(title, made), picture, title)
-        except NoPlots as error:
-            raise Failure(str(error)) from error
+        title = f"{manifest.name}: what its steps can find out at {basis.rate:.3g} answers/s"
+        save_picture(picture, title, lambda title: draw_plan(title, made))
 
 
 def _basis(manifest: Manifest, rps: float | None, error_rate: float | None, address: str | None) -> Basis:

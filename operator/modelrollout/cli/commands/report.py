@@ -6,18 +6,19 @@ from typing import Any
 
 import click
 
-from modelrollout.cli.cluster import ROLLOUTS, Cluster
 from modelrollout.cli.checks import with_defaults
+from modelrollout.cli.cluster import ROLLOUTS, Cluster
 from modelrollout.cli.definition import schema
 from modelrollout.cli.errors import Failure
 from modelrollout.cli.flags import access_flags, name_argument, surroundings
-from modelrollout.cli.manifests import save_picture
+from modelrollout.cli.pictures import picture_flag, save_picture
 from modelrollout.cli.recordings import fetch
 from modelrollout.core.names import Track, child
 from modelrollout.planning.manifest import Manifest, manifest_of
 from modelrollout.planning.past import Past, as_words, attempts, marks_of
+from modelrollout.planning.picture import draw_rollout
 from modelrollout.planning.recording import replay
-from modelrollout.planning.trace import Mark, Point
+from modelrollout.planning.trace import Point
 
 
 @click.command()
@@ -25,7 +26,7 @@ from modelrollout.planning.trace import Mark, Point
 @access_flags
 @click.option("--attempt", type=int, help="Which one; default: the last.")
 @click.option("--prometheus", metavar="URL", help="Where to ask; default: the object's address.")
-@click.option("--picture", type=click.Path(path_type=Path), help="Draw it: FILE.png, FILE.svg or FILE.html.")
+@picture_flag
 def report(cluster: Cluster, name: str, attempt: int | None, prometheus: str | None, picture: Path | None) -> None:
     """Show how a rollout went: what happened when, both sides' answers, and the evidence as it grew.
 
@@ -38,7 +39,8 @@ def report(cluster: Cluster, name: str, attempt: int | None, prometheus: str | N
     marks = marks_of(past, _events(cluster, name))
     click.echo(as_words(name, past, points, marks))
     if picture:
-        _draw(name, past, points, marks, picture)
+        title = f"{name}, version {past.version}, attempt {past.attempt}: {past.outcome}"
+        save_picture(picture, title, lambda title: draw_rollout(title, points, marks))
 
 
 def _chosen(name: str, found: list[Past], attempt: int | None) -> Past:
@@ -67,13 +69,3 @@ def _events(cluster: Cluster, name: str) -> list[Any]:
     found = cluster.get("events")["items"]
     about = ((event, event.get("involvedObject") or event.get("regarding") or {}) for event in found)
     return [event for event, who in about if who.get("kind") == "ModelRollout" and who.get("name") == name]
-
-
-def _draw(name: str, past: Past, points: list[Point], marks: list[Mark], path: Path) -> None:
-    from modelrollout.planning.picture import NoPlots, draw_rollout  # noqa: PLC0415 - only for those who want one
-
-    title = f"{name}, version {past.version}, attempt {past.attempt}: {past.outcome}"
-    try:
-        save_picture(draw_rollout(title, points, marks), path, title)
-    except NoPlots as error:
-        raise Failure(str(error)) from error

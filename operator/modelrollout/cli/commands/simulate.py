@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from modelrollout.cli.errors import Failure
-from modelrollout.cli.manifests import manifest_flag, read_manifest, read_yaml, save_picture
+from modelrollout.cli.manifests import manifest_flag, read_manifest, read_yaml
+from modelrollout.cli.pictures import picture_flag, save_picture
 from modelrollout.planning.manifest import Manifest
+from modelrollout.planning.picture import draw_rollout
 from modelrollout.planning.scenario import InvalidScenario, Scenario, Traffic, parse_scenario
-from modelrollout.planning.simulate import Played, play
+from modelrollout.planning.simulate import play
 from modelrollout.planning.told import as_data, as_words, marks
 from modelrollout.planning.traffic import Source
 
@@ -24,7 +26,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--start", type=click.DateTime(), help="From then (UTC).")
 @click.option("--end", type=click.DateTime(), help="Until then (UTC).")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--picture", type=click.Path(path_type=Path), help="Draw it: FILE.png, FILE.svg or FILE.html.")
+@picture_flag
 def simulate(
     filename: Path,
     scenario: Path | None,
@@ -36,8 +38,8 @@ def simulate(
 ) -> None:
     """Say what the operator would have done with a new version, and when.
 
-    Traffic comes from a scenario or from what Prometheus has recorded. With both, the scenario says what the new version
-    does to the recorded traffic; without a scenario it is as good as the stable one.
+    Traffic comes from a scenario or from what Prometheus has recorded. With both, the scenario says what the new
+    version does to the recorded traffic; without a scenario it is as good as the stable one.
     """
     if not (scenario or prometheus):
         raise click.UsageError("give --scenario, or --prometheus with --start and --end")
@@ -49,7 +51,8 @@ def simulate(
     found = play(manifest.name, manifest.raw, wanted, source)
     click.echo(json.dumps(as_data(found), indent=2) if output == "json" else as_words(wanted.description, found))
     if picture:
-        _draw(manifest, wanted, found, picture)
+        title = f"{manifest.name}: {wanted.description}"
+        save_picture(picture, title, lambda title: draw_rollout(title, found.points, marks(found.told)))
 
 
 def _scenario(path: Path | None) -> Scenario:
@@ -68,13 +71,3 @@ def _recorded(manifest: Manifest, address: str, start: datetime, end: datetime) 
     from modelrollout.cli.recordings import stable_traffic  # noqa: PLC0415 - only for those who have a Prometheus
 
     return stable_traffic(manifest, address, start, end)
-
-
-def _draw(manifest: Manifest, scenario: Scenario, found: Played, path: Path) -> None:
-    from modelrollout.planning.picture import NoPlots, draw_rollout  # noqa: PLC0415
-
-    title = f"{manifest.name}: {scenario.description}"
-    try:
-        save_picture(draw_rollout(title, found.points, marks(found.told)), path, title)
-    except NoPlots as error:
-        raise Failure(str(error)) from error
