@@ -126,6 +126,38 @@ def test_mistakes_of_newcomers(scene: Callable[[str], Scene], tmp_path: Path) ->
         assert done.returncode == 3
 
 
+def test_lint_asks_the_server_what_only_it_knows(scene: Callable[[str], Scene], tmp_path: Path) -> None:
+    """That a name cannot be changed is seen only beside the object that has it."""
+    here = scene("linted")
+    start(here)
+    manifest = here.manifest(NEXT)
+    manifest["spec"]["model"]["name"] = "another"
+    file = tmp_path / "rollout.yaml"
+    file.write_text(yaml.safe_dump(manifest))
+    assert _do(here, "lint", str(file)).returncode == 0
+    done = _do(here, "lint", "--server", str(file))
+    assert done.returncode == 1
+    assert "spec.model.name cannot be changed" in done.stdout
+    assert here.rollout()["spec"]["model"]["version"] == STABLE
+
+
+def test_kubectl_completes_the_plugin(scene: Callable[[str], Scene], tmp_path: Path) -> None:
+    """With the program that `completion kubectl` prints on PATH, kubectl offers commands and names."""
+    here = scene("completed")
+    start(here)
+    shim, plugin = tmp_path / "kubectl_complete-modelrollout", tmp_path / "kubectl-modelrollout"
+    shim.write_text(_do(here, "completion", "kubectl").stdout)
+    plugin.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m modelrollout "$@"\n')
+    for program in (shim, plugin):
+        program.chmod(0o755)
+    environment = _environment(here.state.host_kubeconfig)
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    for words, choice in ((["sta"], "status"), (["abort", "compl"], here.name)):
+        command = ["kubectl", "__complete", "modelrollout", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[0].split("\t")[0] == choice
+
+
 def test_an_api_server_that_is_away(scene: Callable[[str], Scene], tmp_path: Path) -> None:
     """The message says which address did not answer, and asks for the context."""
     away = _kubeconfig(scene("away"), tmp_path, cluster={"server": "https://127.0.0.1:9"})
