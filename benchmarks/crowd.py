@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import requests
+
 from benchmarks.command import attempt
 from benchmarks.lab import RELAY, Lab
 from benchmarks.timeline import Limits, first_over_limits, spans, zeros
@@ -76,7 +78,10 @@ class Crowd:
     def _wait(self, what: str, condition: Callable[[dict[str, Any]], bool]) -> None:
         def everywhere() -> bool:
             time.sleep(0.5 + len(self.names) / 100)  # a list of hundreds is no light question
-            found = self.statuses()
+            try:
+                found = self.statuses()
+            except requests.Timeout:
+                return False  # the API server has too much to do with them
             return len(found) == len(self.names) and all(map(condition, found))
 
         self.found.wait_for(what, everywhere, self.patience)
