@@ -66,12 +66,13 @@ def preparing(*canary: Pod, **fields: Any) -> Snapshot:
     return snapshot(rollout(Stage.PREPARING, since=LONG), pods=(*STABLE, *canary), **fields)
 
 
+def asked(pod: Pod, ago: timedelta = LONG) -> Pod:
+    """A pod that has had its place for long, and was told so long ago to load both versions."""
+    return told(replace(pod, **LATE), OLD, NEW, stable=NEW, ago=ago)
+
+
 LATE: dict[str, Any] = {"scheduled": NOW - LONG}
-
-
 EARLY: dict[str, Any] = {"scheduled": NOW - SECOND}
-
-
 UNJUDGED = {key: value for key, value in raw_spec().items() if key != "analysis"}
 
 
@@ -93,9 +94,11 @@ REFUSED = Child(
         pytest.param(
             preparing(quiet_server(canary_pod(**LATE), LONG)), "does not answer over gRPC", id="no gRPC port at all"
         ),
-        pytest.param(preparing(canary_pod(**LATE)), "was told what to load", id="proof that does not come about"),
+        pytest.param(preparing(asked(canary_pod())), "was told what to load", id="proof that does not come about"),
+        pytest.param(preparing(canary_pod(**LATE)), "", id="proof that nobody has asked for: the operator was away"),
+        pytest.param(preparing(asked(canary_pod(), ago=SECOND)), "", id="proof that was asked for just now, if late"),
         pytest.param(
-            preparing(canary_pod(report(NEW, failed=OLD), **LATE)), "do not fit in one server", id="two do not fit"
+            preparing(asked(canary_pod(report(NEW, failed=OLD)))), "do not fit in one server", id="two do not fit"
         ),
         pytest.param(
             preparing(canary_pod(ready=False, **LATE), replace(canary_pod(ready=False, **EARLY), name="canary-b")),

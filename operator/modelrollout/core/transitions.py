@@ -4,7 +4,7 @@ Pure. The world follows the state (`world`), so that a step can be entered, left
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from modelrollout.core.diagnosis import last_words, server_words
 from modelrollout.core.evidence import proof_of_failure
@@ -179,7 +179,17 @@ def canary_deadline_start(s: Snapshot) -> datetime | None:
     if not pods:
         return _refused_since(s)
     placed = [pod.scheduled for pod in pods if pod.scheduled is not None]
-    return max(placed) if len(placed) == len(pods) else None
+    return max(*placed, _told_to_prove(s)) if len(placed) == len(pods) else None
+
+
+def _told_to_prove(s: Snapshot) -> datetime:
+    """When the canary was told to load both versions. Until then it owes nothing: the API server may have been away."""
+    pod = proving_pod(s, s.status.rollout) if s.status.rollout else None
+    if pod is None:
+        return datetime.min.replace(tzinfo=UTC)
+    call = pod.server.reload
+    told = call is not None and call.asks_for(stable_version(s))
+    return (call.over or call.sent) if call is not None and told else s.now
 
 
 def _refused_since(s: Snapshot) -> datetime | None:
