@@ -23,15 +23,16 @@ ERRORS = Metric("errors", MetricKind.ERROR_RATE, Limits(), test=MetricTest.SEQUE
 LATENCY = Metric("latency", MetricKind.LATENCY, Limits(), test=MetricTest.SEQUENTIAL)
 AT = 1000.0
 
+Heard = tuple[dict[str, Counters], dict[str, Counters] | None]
+"""What each pod of the canary and of stable answered."""
+
 
 def answers(good: float, bad: float = 0.0, slow: float = 0.0) -> Counters:
     """So many answers: within 10 ms, failed, and within 100 ms."""
     return Counters(bad, {1_000.0: 0.0, 10_000.0: good, 100_000.0: good + slow, inf: good + slow})
 
 
-def hear(
-    memory: Memory, *rounds: tuple[dict[str, Counters], dict[str, Counters] | None], seconds: float = 5.0
-) -> Memory:
+def hear(memory: Memory, *rounds: Heard, seconds: float = 5.0) -> Memory:
     """What is remembered after rounds of (canary, stable)."""
     for canary, stable in rounds:
         heard = Round(memory.at + seconds, seconds, canary, stable)
@@ -44,7 +45,7 @@ def verdict(memory: Memory, metric: Metric = ERRORS) -> Verdict:
     return verdict_of(metric, memory.metrics[metric.name], memory.at, ALPHA / 2, 300.0).verdict
 
 
-CALM = ({}, {"s": answers(4000, 4)})
+CALM: Heard = ({}, {"s": answers(4000, 4)})
 WATCHED = hear(start(2, AT), *[CALM] * 20)
 
 
@@ -175,7 +176,7 @@ rounds = st.lists(st.tuples(few, few, few, few), min_size=1, max_size=8)
 def test_what_is_remembered_survives_a_restart(before: list[tuple[float, ...]], after: list[tuple[float, ...]]) -> None:
     """Written down and read back, the judge goes on to exactly the same memory as without."""
 
-    def made(parts: list[tuple[float, ...]]) -> list[tuple[dict[str, Counters], dict[str, Counters] | None]]:
+    def made(parts: list[tuple[float, ...]]) -> list[Heard]:
         return [({"c": answers(a, b)}, {"s": answers(10 * c, 0, d)}) for a, b, c, d in parts]
 
     without = hear(WATCHED, *made(before), *made(after))

@@ -95,9 +95,9 @@ def test_suspicion_that_is_not_confirmed_costs_only_time() -> None:
     """A version that had one bad moment goes on from the step it was in, and is promoted."""
     with begin(MENDED) as run:
         seen = []
-        run_until(
-            run.operator, lambda w: run.step() or seen.append((w.weight, w.status.get("rollout", {}))) or run.over
-        )
+        while not run.over:
+            run.step()
+            seen.append((run.world.weight, run.world.status.get("rollout", {})))
     weights = [weight for index, (weight, _) in enumerate(seen) if not index or seen[index - 1][0] != weight]
     assert weights[-5:] == [10, 50, 10, 50, 0]
     assert run.world.status["stable"]["version"] == 102
@@ -109,7 +109,8 @@ def test_suspicion_may_leave_the_weight(policy: str, weight: int) -> None:
     """With Hold or Ignore a suspected canary keeps its weight until there is proof."""
     scenario = Scenario(BAD.acts, 101, BAD.history, strategy=LONG_STEPS, analysis=analysis(onSuspicion=policy))
     with begin(scenario) as run:
-        run_until(run.operator, lambda w: run.step() or _verdict(w) == "Suspect")
+        while _verdict(run.world) != "Suspect":
+            run.step()
         assert run.world.weight == weight
         held = "suspectedSince" in run.world.status["rollout"]
         assert held is (policy == "Hold")
