@@ -110,8 +110,8 @@ def test_good_start_does_not_hide_a_late_regression() -> None:
 
 def test_good_canary_is_certified() -> None:
     """A version with stable's errors is shown to be no worse after enough answers, one with twice as many is not."""
-    assert watched(1, 20).no_worse
-    assert not watched(2, 20).no_worse
+    assert watched(1, 20).passed
+    assert not watched(2, 20).passed
 
 
 def test_without_any_error_the_number_of_answers_certifies() -> None:

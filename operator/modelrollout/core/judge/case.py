@@ -25,18 +25,15 @@ from modelrollout.core.judge.process import (
 class Case:
     """The comparisons of a metric, and when (POSIX seconds) they first were proof and last raised suspicion.
 
-    `highest` is the most evidence there has been.
+    `highest` is the most evidence there has been. `passed` says that the canary was shown to be no worse, in every
+    comparison; a suspicion takes that back.
     """
 
     comparisons: tuple[Comparison, ...]
     proven: float | None = None
     suspected: float | None = None
     highest: float = 0.0
-
-    @property
-    def no_worse(self) -> bool:
-        """Whether it is shown in every comparison that the canary is not worse than is tolerated."""
-        return all(c.no_worse for c in self.comparisons)
+    passed: bool = False
 
 
 def hear(case: Case, at: float, seconds: float, sides: Sequence[tuple[Arm, Arm | None]], rule: Rule) -> Case:
@@ -44,12 +41,13 @@ def hear(case: Case, at: float, seconds: float, sides: Sequence[tuple[Arm, Arm |
     before = zip(case.comparisons, sides, strict=True)
     after = tuple(advance(c, at, seconds, canary, stable, rule) for c, (canary, stable) in before)
     found = total_evidence(after, rule)
-    case = replace(case, comparisons=after, highest=max(case.highest, found))
+    passed = case.passed or all(c.no_worse for c in after)
+    case = replace(case, comparisons=after, highest=max(case.highest, found), passed=passed)
     telling = [c for c, (canary, _) in zip(after, sides, strict=True) if canary.bad and c.canary.bad >= LEAST_BAD]
     if not telling:
         return case
     if sum(map(suspicion, after)) / len(after) >= SUSPICIOUS:
-        case = replace(case, suspected=at, comparisons=tuple(map(unsuspicious, after)))
+        case = replace(case, suspected=at, comparisons=tuple(map(unsuspicious, after)), passed=False)
     if case.proven is None and found >= rule.needed and any(map(enough, telling)):
         return replace(case, proven=at)
     return case

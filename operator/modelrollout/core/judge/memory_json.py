@@ -91,13 +91,14 @@ def _case_json(case: Case) -> dict[str, Any]:
         "proven": case.proven,
         "suspected": case.suspected,
         "highest": case.highest,
+        "passed": case.passed,
         "comparisons": [_comparison_json(comparison) for comparison in case.comparisons],
     }
 
 
 def _case(raw: Mapping[str, Any]) -> Case:
     comparisons = tuple(_comparison(item) for item in raw["comparisons"])
-    return Case(comparisons, raw["proven"], raw["suspected"], raw["highest"])
+    return Case(comparisons, raw["proven"], raw["suspected"], raw["highest"], raw["passed"])
 
 
 def _comparison_json(comparison: Comparison) -> dict[str, Any]:

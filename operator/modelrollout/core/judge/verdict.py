@@ -41,7 +41,7 @@ def _verdict(metric: Metric, memory: MetricMemory, at: float, suspicion: float) 
     totals = case.comparisons[0]
     if min(totals.canary.answers, _known(totals)) < metric.min_requests:
         return Verdict.LOW_TRAFFIC
-    return Verdict.PASS if case.no_worse else Verdict.INCONCLUSIVE
+    return Verdict.PASS if case.passed else Verdict.INCONCLUSIVE
 
 
 def _known(c: Comparison) -> float:
