@@ -239,6 +239,12 @@ def _times(incidents: Iterable[Result], ours: str, other: str) -> str:
     return f"{exp(sum(logs) / len(logs)):.1f} (three times or more in {third} of {len(pairs)})" if logs else "-"
 
 
+def _cost(cells: Sequence[Result]) -> Lines:
+    rows = [[cell["key"], f"{cell['counters']:.1f}", f"{cell['judging']:.1f}"] for cell in cells]
+    heads = ["a round of", "counters to answers, ms", "answers to evidence, ms"]
+    return [f"On {cells[0]['cores']} cores ({cells[0]['processor']}).", "", *table(heads, rows)]
+
+
 _SECTIONS: dict[str, Callable[[Sequence[Result]], Lines]] = {
     **dict.fromkeys(("identical-15s", "identical-5s", "identical-1s"), _identical),
     "worse": _worse,
@@ -247,4 +253,5 @@ _SECTIONS: dict[str, Callable[[Sequence[Result]], Lines]] = {
     "incidents": _incidents,
     "remembered": _good_or_worse,
     "certified": _certified,
+    "cost": _cost,
 }
