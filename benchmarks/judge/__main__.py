@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,6 +26,7 @@ QUICK_RUNS, QUICK_CELLS = 100, 12
 
 def main(arguments: Sequence[str]) -> int:
     """Try, keep and publish. A quick run only prints."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     chosen = _parser().parse_args(arguments)
     for name in chosen.part or PARTS:
         part = PARTS[name]
@@ -53,10 +55,13 @@ def _run(part: Part, runs: int, processes: int, *, fresh: bool) -> None:
     found = {} if fresh else {name: cell for name, cell in results.load(part.name).items() if cell["asked"] == runs}
     missing = [number for number, name in enumerate(names) if name not in found]
     with ProcessPoolExecutor(processes) as pool:
-        for future in as_completed([pool.submit(attempt, part.name, number, runs) for number in missing]):
-            cell = future.result()
-            found[cell["key"]] = cell
-            results.keep(part.name, [found[name] for name in names if name in found])
+        try:
+            for future in as_completed([pool.submit(attempt, part.name, number, runs) for number in missing]):
+                cell = future.result()
+                found[cell["key"]] = cell
+                results.keep(part.name, [found[name] for name in names if name in found])
+        finally:
+            pool.shutdown(cancel_futures=True)  # when broken off, the cells under way are the last
     print(f"{part.name}: {len(missing)} of {len(names)} cells tried in {time.monotonic() - began:.0f} s", flush=True)
 
 

@@ -72,7 +72,7 @@ class Service:
 
 def services() -> list[Service]:
     """Small, usual and large ones."""
-    traffic = ((20.0, 0.005), (200.0, 0.001), (200.0, 0.005), (200.0, 0.02), (1000.0, 0.005))
+    traffic = ((20.0, 0.005), (200.0, 0.005), (1000.0, 0.005), (200.0, 0.001), (200.0, 0.02))
     return [Service(*figures) for figures in traffic]
 
 

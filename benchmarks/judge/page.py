@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from math import exp, log
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import between
-from benchmarks.judge import plots
+from benchmarks.judge import incident_tables, plots
+from benchmarks.judge.markdown import percent, table
 from playground.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -32,16 +32,6 @@ def publish(found: Mapping[str, Sequence[Result]]) -> None:
 def section(name: str, cells: Sequence[Result]) -> Lines:
     """A part's table."""
     return _SECTIONS[name](cells)
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Lines:
-    """In Markdown."""
-    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
-
-
-def percent(share: float) -> str:
-    """Two digits of what is rare."""
-    return f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
 
 
 def _identical(cells: Sequence[Result]) -> Lines:
@@ -171,74 +161,6 @@ def _certificate(figures: Mapping[str, float | None]) -> str:
     return f"{percent(share)} %" + (f", {median:.2g} min" if median is not None else "")
 
 
-OWN = ("as built", "with a pause")
-RIVALS = ("Flagger", "Argo", "in a row")
-
-
-def _incidents(cells: Sequence[Result]) -> Lines:
-    """For each service: bad answers per incident. Then the geometric means of how many times as many rivals cost."""
-    lines: Lines = []
-    for cell in cells:
-        lines += [f"#### {cell['rps']:g} answers/s, {100 * cell['base']:g} % bad", ""]
-        heads = [
-            "noise",
-            "canary",
-            "since",
-            *(f"**{name}**" for name in OWN),
-            *RIVALS,
-            *(f"{name}, for this" for name in RIVALS),
-        ]
-        lines += [*table(heads, [_incident(item) for item in cell["incidents"]]), "", *_settings(cell), ""]
-    return [*lines, *_means(cells)]
-
-
-def _incident(item: Result) -> Lines:
-    prices = [item[name]["excess"] for name in OWN]
-    prices += [item.get(name) for name in (*RIVALS, *(f"{name}, for this" for name in RIVALS))]
-    since = f"minute {item['onset'] / 60:g}" if item["onset"] else "the start"
-    return [
-        item["noise"],
-        f"x{item['ratio']:g}",
-        since,
-        *("-" if price is None else f"{price:,.0f}" for price in prices),
-    ]
-
-
-def _settings(cell: Result) -> Lines:
-    chosen = "; ".join(f"{name}: {setting}" for name, setting in cell["settings"].items())
-    good = [f"{item['noise']}: {', '.join(_quiet(name, item[name]) for name in OWN)}" for item in cell["good"]]
-    return (
-        [f"Settings: {chosen}.", "", *table(["an hour in which nothing is wrong", *OWN], map(_split, cell["good"])), ""]
-        if good
-        else []
-    )
-
-
-def _split(item: Result) -> Lines:
-    return [item["noise"], *(_quiet(name, item[name]) for name in OWN)]
-
-
-def _quiet(_: str, figures: Mapping[str, float]) -> str:
-    return (
-        f"{percent(figures['proven'])} % aborted, {figures['suspicions']:.2g} suspicions, "
-        f"{figures['held']:.2g} min held"
-    )
-
-
-def _means(cells: Sequence[Result]) -> Lines:
-    incidents = [item for cell in cells for item in cell["incidents"]]
-    others = (*RIVALS, *(f"{name}, for this" for name in RIVALS))
-    rows = [[f"**{name}**", *(_times(incidents, name, other) for other in others)] for name in OWN]
-    return ["#### All incidents", "", *table(["bad answers as a multiple of ours (geometric mean)", *others], rows)]
-
-
-def _times(incidents: Iterable[Result], ours: str, other: str) -> str:
-    pairs = [(item[ours]["excess"], item[other]) for item in incidents if item.get(other) is not None]
-    logs = [log(max(theirs, 1.0) / max(mine, 1.0)) for mine, theirs in pairs]
-    third = sum(theirs >= 3 * mine for mine, theirs in pairs)
-    return f"{exp(sum(logs) / len(logs)):.1f} (three times or more in {third} of {len(pairs)})" if logs else "-"
-
-
 def _cost(cells: Sequence[Result]) -> Lines:
     rows = [[cell["key"], f"{cell['counters']:.1f}", f"{cell['judging']:.1f}"] for cell in cells]
     heads = ["a round of", "counters to answers, ms", "answers to evidence, ms"]
@@ -250,7 +172,7 @@ _SECTIONS: dict[str, Callable[[Sequence[Result]], Lines]] = {
     "worse": _worse,
     "stress": _stress,
     "latency": _latency,
-    "incidents": _incidents,
+    "incidents": incident_tables.lines,
     "remembered": _good_or_worse,
     "certified": _certified,
     "cost": _cost,

@@ -11,6 +11,7 @@ mpl.use("svg")
 
 from matplotlib import pyplot as plt
 
+from benchmarks.judge.incident_tables import price
 from playground.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _false_aborts(cells: Sequence[Result]) -> Figure:
         axes.plot([by[rule] for by in worst.values()], list(worst), mark, color=colour, label=rule)
     axes.axvline(1, color="black", lw=0.8, ls="--")
     axes.set(xscale="log", xlabel=f"good versions taken back in an hour, worst cell, % (at {LEAST:g}: none)")
+    axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     axes.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.4, 1.0), frameon=False)
     return figure
 
@@ -94,6 +96,7 @@ def _delays(cells: Sequence[Result]) -> Figure:
         panel.set(xscale="log", yscale="log", title=f"{rps:g} answers/s", xlabel="times as many bad answers")
         panel.set_xticks([1.5, 2, 4, 10, 30], ["1.5", "2", "4", "10", "30"])
         panel.minorticks_off()
+    axes[0].set_yticks([0.1, 1, 10, 60], ["0.1", "1", "10", "60"])
     axes[0].set_ylabel("minutes, median")
     axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
@@ -123,7 +126,7 @@ def _spread(panel: Axes, incidents: Sequence[Result], name: str, mark: str, colo
     """The worst kind of noise, of each ratio."""
     worst: defaultdict[float, float] = defaultdict(float)
     for item in incidents:
-        price = item[name]["excess"] if name in {"as built", "with a pause"} else item.get(name)
-        if price is not None:
-            worst[item["ratio"]] = max(worst[item["ratio"]], price, 1.0)
+        paid = price(item, name)
+        if paid is not None:
+            worst[item["ratio"]] = max(worst[item["ratio"]], paid, 1.0)
     panel.plot(list(worst), list(worst.values()), mark, ls="-", lw=0.8, color=colour, label=name)
