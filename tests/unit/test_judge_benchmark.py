@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from benchmarks.judge import latency
+from benchmarks.judge import incident_tables, latency
 from benchmarks.judge.incidents import Reaction, judged, limits, rivals
 from benchmarks.judge.textbook import high
 from benchmarks.judge.traces import BURSTS, CLUMPS, POISSON, SWING, WILD, Noise, Scenario, Tick, ticks
@@ -178,3 +178,17 @@ def test_rivals_that_wait_longer_end_fewer_good_versions() -> None:
     ended = rivals(Scenario(50, 0.005, noise=BURSTS, seconds=HOUR), 40, limits(0.005)).ended
     assert (np.diff(ended["Argo"], axis=1) <= 0).all()
     assert (ended["in a row"] <= ended["Argo"]).all()
+
+
+def test_tables_say_how_many_times_as_much_others_cost() -> None:
+    """The geometric mean over incidents, and the share of those that cost three times as much or more."""
+    incidents = [
+        {"noise": "Poisson", "onset": 0.0, "ratio": 2.0, "as built": {"excess": mine}, "with a pause": {"excess": mine}}
+        | {"Flagger": theirs, "Argo": None}
+        for mine, theirs in ((10.0, 10.0), (10.0, 90.0))
+    ]
+    quiet = {name: {"proven": 0.0, "suspicions": 0.0, "held": 0.0} for name in ("as built", "with a pause")}
+    service = {"rps": 200.0, "base": 0.005, "runs": 1, "settings": {}, "good": [{"noise": "Poisson", **quiet}]}
+    lines = incident_tables.lines([{**service, "incidents": incidents}])
+    assert "| **as built** | 3.0 (50 %) | - | - | - | - | - |" in lines
+    assert "| x2 | the start | 10 | 10 | 30 | - | - | - | - | - |" in lines
