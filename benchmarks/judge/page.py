@@ -23,8 +23,8 @@ def publish(found: Mapping[str, Sequence[Result]]) -> None:
     """Write the tables and the plots of everything that was found."""
     text = PAGE.read_text()
     for name, cells in found.items():
-        if cells:
-            text = between(text, name, section(name, cells))
+        missing = [f"Not run yet: `python -m benchmarks.judge --part {name}`."]
+        text = between(text, name, section(name, cells) if cells else missing)
     PAGE.write_text(text)
     plots.draw(found)
 
