@@ -3,8 +3,10 @@
 Times are lognormal, as those of model servers are, and are counted in TensorFlow Serving's own buckets.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from math import erfc, inf, log, sqrt
 from random import Random
 
@@ -36,29 +38,42 @@ def answer(chance: Random, count: int, behaviour: Behaviour, *, timed: bool = Tr
     good = count - bad
     if not timed:
         return Counters(bad, {inf: good})
-    bounds, shares = buckets(behaviour.median, behaviour.spread, behaviour.tail, behaviour.tail_factor)
-    below, found = 0, dict[float, float]()
-    for bound, part in zip(bounds, scattered(chance, good, shares), strict=True):
-        below += part
-        found[bound] = below
-    # Buckets are cumulative and the same in every server, so all of them are there.
-    lowest, highest = bounds[0], bounds[-1]
-    ends = {bound: 0.0 if bound < lowest else float(good) for bound in BOUNDS if bound < lowest or bound > highest}
-    return Counters(bad, {**ends, **found, inf: good})
+    below = _buckets(behaviour.median, behaviour.spread, behaviour.tail, behaviour.tail_factor)
+    counts = accumulate(scattered(chance, good, below.shares))
+    # Cumulative, and the same bounds in every server.
+    found = {
+        **below.empty,
+        **dict(zip(below.bounds, counts, strict=True)),
+        **dict.fromkeys(below.full, good),
+        inf: good,
+    }
+    return Counters(bad, found)
 
 
-@lru_cache(maxsize=256)
-def buckets(median: float, spread: float, tail: float, tail_factor: float) -> tuple[list[float], list[float]]:
-    """The buckets that get answers at all, as upper bounds, and the share of each."""
-    bounds, shares, before = [], [], 0.0
-    for bound in BOUNDS:
-        seconds = bound / 1e6
-        below = (1 - tail) * _below(seconds, median, spread) + tail * _below(seconds, median * tail_factor, spread)
-        if below > _NEVER and before < 1 - _NEVER:
-            bounds.append(bound)
-            shares.append(below - before)
-            before = below
-    return bounds or [BOUNDS[-1]], shares or [0.0]
+@dataclass(frozen=True, slots=True)
+class _Buckets:
+    """Bounds that some answers are below, with the share of each bucket; those that none is below, and all are."""
+
+    bounds: tuple[float, ...]
+    shares: tuple[float, ...]
+    empty: Mapping[float, int]
+    full: tuple[float, ...]
+
+
+@lru_cache(maxsize=1024)
+def _buckets(median: float, spread: float, tail: float, tail_factor: float) -> _Buckets:
+    below = {bound: share_below(bound / 1e6, Behaviour(0.0, median, spread, tail, tail_factor)) for bound in BOUNDS}
+    full = tuple(bound for bound, share in below.items() if share > 1 - _NEVER)
+    bounds = tuple(bound for bound, share in below.items() if share > _NEVER and bound not in full[1:])
+    shares = tuple(after - before for before, after in pairwise((0.0, *(below[bound] for bound in bounds))))
+    return _Buckets(bounds, shares, {bound: 0 for bound in BOUNDS if below[bound] <= _NEVER}, full[1:])
+
+
+def share_below(seconds: float, behaviour: Behaviour) -> float:
+    """Share of the good answers that take no longer."""
+    usual = _below(seconds, behaviour.median, behaviour.spread)
+    slow = _below(seconds, behaviour.median * behaviour.tail_factor, behaviour.spread)
+    return (1 - behaviour.tail) * usual + behaviour.tail * slow
 
 
 def _below(seconds: float, median: float, spread: float) -> float:

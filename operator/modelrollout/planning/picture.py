@@ -174,7 +174,8 @@ def draw_plan(title: str, plan: Plan) -> "Figure":
             "bad answers of the canary, over stable's" if plan.basis.behaviour.errors else "share of bad answers"
         )
         axis.set_ylabel("minutes to proof: median (solid), nine of ten (dotted); dashed: the step")
-        axis.legend(loc="upper right")
+        if any(item.powers for item in plan.steps):
+            axis.legend(loc="upper right")
         axis.set_title(title, loc="left", fontsize=11)
         figure.tight_layout()
     return figure

@@ -29,6 +29,10 @@ SHARES = (0.005, 0.02, 0.1)
 """The same where stable has no bad answers: whole shares."""
 SLOWER = (1.25, 1.5, 2.0)
 _HALVINGS = 7
+_HOPELESS = 8
+"""Where so many rollouts, the first ones, find nothing in LONGEST, hardly half of all would."""
+_SOON, _LATER = 600.0, 30.0
+"""After the first ten minutes looks half a minute apart are enough: one look moves a verdict by no more than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,8 @@ def _found(metric: Metric, worsening: Worsening, lasts: float, trial: _Trial) ->
     tried: list[tuple[float, float]] = []
     for number in range(RUNS):
         tried.append(_run(metric, worsening.behaviour, max(LONGEST, lasts), trial, number))
-        if sum(proven == inf for _, proven in tried) > RUNS / 2:
+        missed = sum(proven == inf for _, proven in tried)
+        if missed > RUNS / 2 or missed == len(tried) == _HOPELESS:
             break
     missing = [(inf, inf)] * (RUNS - len(tried))
     suspected, proven = zip(*tried, *missing, strict=True)
@@ -213,12 +218,13 @@ def _run(metric: Metric, new: Behaviour, until: float, trial: _Trial, number: in
     memory, suspected = _before(metric, trial, rule, chance), inf
     warm, at = metric.warmup.total_seconds(), 0.0
     while at < until:
-        at += trial.every
-        requests = trial.basis.rate * trial.every
+        seconds = trial.every if at < _SOON else max(trial.every, _LATER)
+        at += seconds
+        requests = trial.basis.rate * seconds
         stable = answer(chance, poisson(chance, requests * (1 - trial.share)), trial.basis.behaviour, timed=timed)
         canary = answer(chance, poisson(chance, requests * trial.share), new, timed=timed)
         sides = {} if trial.share == 1 else {"stable": stable}
-        heard = Round(at, trial.every, {"canary": canary if at > warm else Counters()}, sides or None)
+        heard = Round(at, seconds, {"canary": canary if at > warm else Counters()}, sides or None)
         memory = hear_round(metric, memory, heard, rule)
         if memory.case is None:
             continue
