@@ -41,8 +41,8 @@ class Git:
         manifest["spec"]["model"] = {"basePath": f"/models/{scene.name}", "version": STABLE}
         manifest["spec"]["traffic"]["gatewayAPI"]["hostnames"] = [scene.host]
         for step in manifest["spec"]["strategy"]["steps"]:
-            step["duration"] = "4s"
-        manifest["spec"]["strategy"].update(bake={"duration": "4s"}, drainDuration="4s")
+            step["duration"] = "5s"
+        manifest["spec"]["strategy"].update(bake={"duration": "6s"}, drainDuration="4s")
         self.manifest: dict[str, Any] = manifest
 
     def commit(self, version: int) -> None:
@@ -58,14 +58,19 @@ class Git:
         assert done.returncode == 0, done.stderr
 
     def drift(self) -> tuple[str, str]:
-        """What a dry run of the same manifest would change, and the phase that was so while it was asked."""
+        """What a dry run of the same manifest would change, and the phase that was so all the while.
+
+        kubectl reads the object and then asks: what the operator writes in between looks like a difference once.
+        """
         while True:
             before = self.scene.rollout()
             done = self._kubectl("diff", *self.flags)
             assert done.returncode in {0, 1}, done.stderr
             after = self.scene.rollout()
-            if before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]:
-                return done.stdout, str(after["status"].get("phase", ""))
+            quiet = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+            phases = {item.get("status", {}).get("phase", "") for item in (before, after)}
+            if len(phases) == 1 and (quiet or not done.stdout):
+                return done.stdout, phases.pop()
 
     def _kubectl(self, verb: str, *flags: str) -> subprocess.CompletedProcess[str]:
         return self._run(verb, *flags, "-f", str(self.file))

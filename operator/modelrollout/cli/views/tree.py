@@ -98,7 +98,9 @@ def _pods(pods: Iterable[JSON], versions: Mapping[str, str], now: datetime) -> I
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=True) if width]
-        yield Text.assemble(cells[0], (cells[1], _all(row[1], "ready")), *cells[2:-1], cells[-1].rstrip())
+        line = Text.assemble(cells[0], (cells[1], _all(row[1], "ready")), *cells[2:])
+        line.rstrip()
+        yield line
 
 
 def _state(pod: JSON) -> str:
