@@ -36,7 +36,7 @@ _OTHERS = {
     "fraud": "good-healthy",
     "ranker": "good-progressing-step-2-set",
     "search": "good-preparing",
-    "spam": "stuck-healthy-stalled",
+    "spam": "stuck-degraded-stalled",
 }
 WIDTHS = (60, 100, 160)
 _FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)

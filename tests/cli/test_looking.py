@@ -66,7 +66,7 @@ def test_get_shows_a_rollout_under_way() -> None:
 
 @pytest.mark.parametrize(
     ("name", "status"),
-    [("stuck-healthy-stalled", "Stalled"), ("bad-rolledback", "RolledBack"), ("good-healthy", "Healthy")],
+    [("stuck-degraded-stalled", "Degraded"), ("bad-rolledback", "RolledBack"), ("good-healthy", "Healthy")],
 )
 def test_what_somebody_has_to_act_on_does_not_look_healthy(name: str, status: str) -> None:
     """A rollout that serves but can never go on is shown as such."""

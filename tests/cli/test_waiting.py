@@ -15,7 +15,7 @@ ENDS = {
     "good-healthy": Exit.OK,
     "cancelled-healthy": Exit.OK,
     "bad-rolledback": Exit.REVERTED,
-    "stuck-healthy-stalled": Exit.REVERTED,
+    "stuck-degraded-stalled": Exit.REVERTED,
 }
 
 

@@ -26,16 +26,17 @@ if TYPE_CHECKING:
 
 
 class Export:
-    """Keeps the last sight of each phase that one object went through, under `prefix`."""
+    """Keeps the last sight of each phase that one object goes through, under `prefix`; of `only` these where given."""
 
-    def __init__(self, scene: Scene, prefix: str) -> None:
+    def __init__(self, scene: Scene, prefix: str, *only: str) -> None:
         """Begin to watch."""
-        self.scene, self.prefix = scene, prefix
+        self.scene, self.prefix, self.only = scene, prefix, only
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         for obj in self.scene.kube.watch("ModelRollout", self.scene.name):
-            self.write(obj)
+            if not self.only or label(obj) in self.only:
+                self.write(obj)
 
     def write(self, obj: Object) -> None:
         """One file, without what only the API server reads."""
@@ -81,7 +82,7 @@ def good(state: State) -> None:
 def bad(state: State) -> None:
     """A version that answers with errors and is taken back."""
     scene = fresh(state, "bad")
-    Export(scene, "bad")
+    Export(scene, "bad", "progressing-step-1-live", "rollingback", "rolledback")
     start(scene)
     scene.misbehave({"versions": {str(NEXT): {"error_rate": 0.5}}})
     with scene.traffic() as traffic:
@@ -94,14 +95,14 @@ def stuck(state: State) -> None:
     """Asks for a match that another object has; that one changes its mind under way."""
     holder, scene = fresh(state, "holder"), fresh(state, "stuck")
     start(holder)
-    Export(scene, "stuck")
+    Export(scene, "stuck", "initializing-stalled", "degraded-stalled")
     manifest = scene.manifest(STABLE)
     manifest["spec"]["model"]["name"] = holder.name
     manifest["spec"]["traffic"]["gatewayAPI"]["hostnames"] = [holder.host]
     scene.publish(STABLE)
     scene.kube.apply(manifest)
     scene.wait("the conflict", lambda s: any(c["type"] == "Stalled" for c in s.get("conditions", ())))
-    Export(holder, "cancelled")
+    Export(holder, "cancelled", "preparing", "rollingback", "healthy")
     holder.publish(NEXT)
     holder.kube.apply(quick(holder, NEXT))
     holder.wait("the canary", stage("Preparing"))
@@ -113,7 +114,8 @@ def stuck(state: State) -> None:
 
 def main(directory: str) -> None:
     """Export everything from the playground in this directory."""
-    PHASES.mkdir(parents=True, exist_ok=True)
+    for old in PHASES.glob("*.yaml"):
+        old.unlink()
     state = State(Path(directory).resolve())
     for scenario in (good, bad, stuck):
         scenario(state)

@@ -36,7 +36,7 @@ def test_a_version_that_was_taken_back_is_degraded_and_users_are_fine() -> None:
 
 def test_a_conflict_is_degraded_and_tells_whether_anything_serves() -> None:
     """Before the first version has served, nobody is fine."""
-    serving, nothing = (argo.health(argo.phase(f"stuck-{name}-stalled")) for name in ("healthy", "initializing"))
+    serving, nothing = (argo.health(argo.phase(f"stuck-{name}-stalled")) for name in ("degraded", "initializing"))
     assert (serving["status"], nothing["status"]) == ("Degraded", "Degraded")
     assert serving["message"].startswith("users are fine, version 101 serves.")
     assert nothing["message"].startswith("NOTHING SERVES.")

@@ -46,7 +46,7 @@ def _judge(name: str, obj: dict[str, Any]) -> str:
         ("bad-rollingback", "inProgress", "current"),
         ("bad-rolledback", "failed", "current"),
         ("cancelled-healthy", "current", "current"),
-        ("stuck-healthy-stalled", "failed", "failed"),
+        ("stuck-degraded-stalled", "failed", "failed"),
         ("stuck-initializing-stalled", "inProgress", "failed"),
     ],
 )

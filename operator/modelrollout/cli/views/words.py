@@ -18,7 +18,6 @@ COLOURS = {
     "RollingBack": "red",
     "RolledBack": "red",
     "Degraded": "red",
-    "Stalled": "red",
     "Pass": "green",
     "Fail": "red",
     "Suspect": "red",
@@ -84,10 +83,8 @@ def weight(obj: JSON) -> str:
 
 
 def phase(obj: JSON) -> str:
-    """The phase; `Stalled` where somebody has to do something that the phase does not tell of."""
-    told = str(at(obj, "status.phase", "Pending"))
-    stalled = condition(obj, "Stalled")
-    return "Stalled" if stalled.get("status") == "True" and stalled.get("reason") != told else told
+    """The phase; Pending before the operator has looked at the object."""
+    return str(at(obj, "status.phase", "Pending"))
 
 
 def condition(obj: JSON, kind: str) -> JSON:
