@@ -21,7 +21,7 @@ from benchmarks.judge.latency import MEDIAN, SIGMA
 from modelrollout.core.counters import Counters, PodWindow
 from modelrollout.core.judge.memory import remember, start
 from modelrollout.core.judge.rounds import marks_of, next_round
-from modelrollout.core.spec import Limits, Metric, MetricKind, Test
+from modelrollout.core.spec import Limits, Metric, MetricKind, MetricTest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def main() -> int:
 
 def _milliseconds(kind: MetricKind) -> tuple[float, float]:
     """Medians of a round: counters to answers, and answers to memory."""
-    metrics = tuple(Metric(f"metric-{number}", kind, Limits(), test=Test.SEQUENTIAL) for number in range(METRICS))
+    metrics = tuple(Metric(f"metric-{number}", kind, Limits(), test=MetricTest.SEQUENTIAL) for number in range(METRICS))
     begun = datetime(2026, 1, 1, tzinfo=UTC)
     windows = [PodWindow(f"pod-{number}", begun) for number in range(PODS)]
     looks = _looks(begun.timestamp())

@@ -6,7 +6,7 @@ import pytest
 
 from modelrollout.core.spec_json import parse_spec
 from modelrollout.planning.answers import Behaviour
-from modelrollout.planning.recording import NothingRecorded, basis_of, looks_of, replay, traffic_of
+from modelrollout.planning.recording import Look, NothingRecorded, basis_of, looks_of, replay, traffic_of
 from tests.builders import raw_spec
 from tests.planning.recorded import Pod, bad, latency
 
@@ -16,7 +16,7 @@ _CANARY = Pod("recsys-canary-0", 5, Behaviour(0.3, 0.05, 0.4), begins=_BEGUN)
 _ANALYSIS = parse_spec(raw_spec(analysis={"prometheus": {"address": "http://prometheus"}}), "recsys").analysis
 
 
-def looks(pods: list[Pod], begins: float, ends: float, step: float = 15) -> tuple[object, ...]:
+def looks(pods: list[Pod], begins: float, ends: float, step: float = 15) -> tuple[Look, ...]:
     """What a range query gives."""
     moments = [begins + step * number for number in range(int((ends - begins) / step) + 1)]
     return looks_of(
