@@ -122,6 +122,15 @@ def test_one_bad_pod_is_told_apart() -> None:
     assert verdict(hear(WATCHED, *[mixed] * 15)) is not Verdict.FAIL
 
 
+def test_pod_that_came_late_is_not_odd_for_that() -> None:
+    """A version that turns bad after twenty good minutes is not blamed on the pod that has seen only bad ones."""
+    good = ({"a": answers(140)}, {"s": answers(900, 1)})
+    bad = ({"a": answers(63, 7), "b": answers(63, 7)}, {"s": answers(900, 1)})
+    after = hear(WATCHED, *[good] * 240, *[bad] * 60)
+    assert after.metrics["errors"].odd == ()
+    assert verdict(after) is Verdict.FAIL
+
+
 def test_bad_version_is_not_one_bad_pod() -> None:
     """Where all pods are bad, none is odd."""
     bad = ({"a": answers(60, 10), "b": answers(58, 12), "c": answers(62, 8)}, {"s": answers(900, 1)})

@@ -29,7 +29,7 @@ def events(s: Snapshot, status: Status) -> tuple[Emit, ...]:
         return (Emit("StepEntered", f"step {after.step}/{len(after.steps)}: {after.current_step.weight} %"),)
     silent = {item.name for item in s.status.analysis if item.silent_since}
     newly = (item for item in status.analysis if item.silent_since and item.name not in silent)
-    said = (f"{item.name}: {item.verdict}: {head(item.detail)}" for item in newly)
+    said = (f"{item.verdict}: {head(item.detail)}" for item in newly)
     return tuple(Emit("AnalysisHolds", text, warning=True) for text in said)
 
 

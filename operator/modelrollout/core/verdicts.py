@@ -90,7 +90,7 @@ def holding(s: Snapshot, rollout: Rollout) -> str:
         return said[SPLIT].detail
     for metric, state in metric_states(s, rollout):
         if state.verdict in SILENT and silent_policy(metric, state.verdict) is not Policy.ADVANCE:
-            return f"{metric.name}: {state.verdict}: {head(said[metric.name].detail)}"
+            return f"{state.verdict}: {head(said[metric.name].detail)}"
     return ""
 
 

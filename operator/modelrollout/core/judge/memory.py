@@ -78,7 +78,7 @@ def landmarks(memory: Memory) -> tuple[object, ...]:
 
 def memory_has_canary(memory: Memory) -> bool:
     """Whether the canary has answered anything yet."""
-    return any(state.canary for state in memory.metrics.values())
+    return any(state.since is not None for state in memory.metrics.values())
 
 
 def _warm(heard: Round, first: Mapping[str, float], metric: Metric) -> Round:

@@ -68,6 +68,7 @@ def _metric_json(metric: MetricMemory) -> dict[str, Any]:
         "broken": metric.broken,
         "odd": list(metric.odd),
         "since": metric.since,
+        "level": metric.level,
     }
 
 
@@ -83,6 +84,7 @@ def _metric(raw: Mapping[str, Any]) -> MetricMemory:
         broken=raw["broken"],
         odd=tuple(raw["odd"]),
         since=raw["since"],
+        level=raw["level"],
     )
 
 

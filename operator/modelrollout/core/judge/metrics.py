@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from math import inf, log
 
 from modelrollout.core.counters import Counters, total
-from modelrollout.core.judge.case import Case, hear
+from modelrollout.core.judge.case import Case, hear, total_evidence
 from modelrollout.core.judge.odd import against, odd_one
 from modelrollout.core.judge.process import BLOCK, LEAST_ANSWERS, NOTHING, SUSPICIOUS, TAIL_CAPS, Arm, Rule, begin
 from modelrollout.core.judge.rounds import Round
@@ -40,7 +40,8 @@ class MetricMemory:
     """All that is remembered of a metric. `bounds` are of a latency, in microseconds.
 
     `seen` is what stable answered until bounds could be taken. `canary` and `stable` are totals by pod, an arm for each
-    comparison. `broken` says that half of the canary's answers were bad at once; `odd` are canary pods that were bad
+    comparison, since the evidence began to rise: pods are compared over the same time. `level` is the evidence when the
+    last block ended. `broken` says that half of the canary's answers were bad at once; `odd` are canary pods that were bad
     alone; what was gathered with them was thrown away. `since` is since when the canary is judged (POSIX seconds).
     """
 
@@ -53,6 +54,7 @@ class MetricMemory:
     broken: bool = False
     odd: tuple[str, ...] = ()
     since: float | None = None
+    level: float = 1.0
 
 
 def rule_of(metric: Metric, alpha: float) -> Rule:
@@ -81,7 +83,16 @@ def hear_round(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -
     )
     if metric.kind is MetricKind.ERROR_RATE:
         memory = _watched(memory, Recent(heard.at, ours[0], theirs[0]))
-    return _without_odd_one(memory)
+    return _while_rising(_without_odd_one(memory), rule)
+
+
+def _while_rising(memory: MetricMemory, rule: Rule) -> MetricMemory:
+    """Totals by pod begin anew with each block that brought no evidence: good hours of a pod do not hide bad ones."""
+    assert memory.case is not None
+    if memory.case.comparisons[0].block.seconds:
+        return memory
+    level = total_evidence(memory.case.comparisons, rule)
+    return replace(memory, level=level) if level > memory.level else replace(memory, level=level, canary={}, stable={})
 
 
 def _with_bounds(metric: Metric, memory: MetricMemory, heard: Round) -> MetricMemory:
@@ -171,4 +182,5 @@ def _without_odd_one(memory: MetricMemory) -> MetricMemory:
         recent=(),
         broken=False,
         odd=(*memory.odd, pod),
+        level=1.0,
     )
