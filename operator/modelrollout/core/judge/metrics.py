@@ -41,8 +41,8 @@ class MetricMemory:
 
     `seen` is what stable answered until bounds could be taken. `canary` and `stable` are totals by pod, an arm for each
     comparison, since the evidence began to rise: pods are compared over the same time. `level` is the evidence when the
-    last block ended. `broken` says that half of the canary's answers were bad at once; `odd` are canary pods that were bad
-    alone; what was gathered with them was thrown away. `since` is since when the canary is judged (POSIX seconds).
+    last block ended. `broken` says that half of the canary's answers were bad at once; `odd` are canary pods that were
+    bad alone; what was gathered with them was thrown away. `since` is since when the canary is judged (POSIX seconds).
     """
 
     case: Case | None = None
