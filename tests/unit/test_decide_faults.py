@@ -61,6 +61,11 @@ def test_no_step_ends_on_an_open_breach() -> None:
     assert decided(snapshot(under_way, pods=WITH_CANARY, route=route(10), analysed=measured)).step == 1
 
 
+def proved(*canary: Pod) -> Snapshot:
+    """The canary has shown that both versions fit in one server, and is to have the new one alone again."""
+    return snapshot(rollout(Stage.PREPARING, since=LONG, fits=True), pods=(*STABLE, *canary))
+
+
 def preparing(*canary: Pod, **fields: Any) -> Snapshot:
     """A canary that is being started."""
     return snapshot(rollout(Stage.PREPARING, since=LONG), pods=(*STABLE, *canary), **fields)
@@ -97,6 +102,10 @@ REFUSED = Child(
         pytest.param(preparing(asked(canary_pod())), "was told what to load", id="proof that does not come about"),
         pytest.param(preparing(canary_pod(**LATE)), "", id="proof that nobody has asked for: the operator was away"),
         pytest.param(preparing(asked(canary_pod(), ago=SECOND)), "", id="proof that was asked for just now, if late"),
+        pytest.param(proved(asked(canary_pod(BOTH))), "", id="proof that is there, if late"),
+        pytest.param(
+            proved(told(canary_pod(BOTH, **LATE), NEW, stable=NEW, ago=LONG)), "told what to load", id="proof for good"
+        ),
         pytest.param(
             preparing(asked(canary_pod(report(NEW, failed=OLD)))), "do not fit in one server", id="two do not fit"
         ),

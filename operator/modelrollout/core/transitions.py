@@ -3,8 +3,9 @@
 Pure. The world follows the state (`world`), so that a step can be entered, left and entered again.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from modelrollout.core.diagnosis import last_words, server_words
 from modelrollout.core.evidence import proof_of_failure
@@ -21,7 +22,7 @@ from modelrollout.core.pods import (
 )
 from modelrollout.core.progressing import progressing, weight_gone, weight_is_live
 from modelrollout.core.requests import Verb, asks, handled
-from modelrollout.core.snapshot import Pod, ServerReport, Snapshot
+from modelrollout.core.snapshot import LoadState, Pod, ServerReport, Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import (
     End,
@@ -179,17 +180,25 @@ def canary_deadline_start(s: Snapshot) -> datetime | None:
     if not pods:
         return _refused_since(s)
     placed = [pod.scheduled for pod in pods if pod.scheduled is not None]
-    return max(*placed, _told_to_prove(s)) if len(placed) == len(pods) else None
+    if len(placed) < len(pods):
+        return None
+    told = list(_told(s, s.status.rollout)) if s.status.rollout else []
+    return max(placed + told)
 
 
-def _told_to_prove(s: Snapshot) -> datetime:
-    """When the canary was told to load both versions. Until then it owes nothing: the API server may have been away."""
-    pod = proving_pod(s, s.status.rollout) if s.status.rollout else None
-    if pod is None:
-        return datetime.min.replace(tzinfo=UTC)
-    call = pod.server.reload
-    told = call is not None and call.asks_for(stable_version(s))
-    return (call.over or call.sent) if call is not None and told else s.now
+def _told(s: Snapshot, rollout: Rollout) -> Iterator[datetime]:
+    """Since when canary pods that answer know what to load for the proof that both versions fit, and after it.
+
+    Now for one that was not told yet: it owes nothing. The API server may have been away.
+    """
+    proving, old = proving_pod(s, rollout), stable_version(s)
+    both = not rollout.fits
+    for pod in [proving] if proving else s.track(Track.CANARY) if rollout.fits else ():
+        call, state = pod.server.reload, pod.report.state(old) if pod.report else None
+        if call is not None and call.asks_for(old) is both:
+            yield call.over or call.sent
+        elif state is (None if both else LoadState.AVAILABLE):
+            yield s.now
 
 
 def _refused_since(s: Snapshot) -> datetime | None:
