@@ -40,7 +40,10 @@ def test_good_version_outlasts_an_api_server_that_is_away(
     with Witness(here) as witness, here.traffic() as traffic:
         wait_for_answers(traffic)
         since = now()
-        here.kube.apply(here.manifest(NEXT))
+        manifest = here.manifest(NEXT)
+        # It is the user's own limit, and goes on while the API server is away: it must be longer than that.
+        manifest["spec"]["strategy"]["canaryReadyDeadline"] = "5m"
+        here.kube.apply(manifest)
         here.wait(phase, live(20) if phase == "step 1" else stage(phase))
         control.ask(here.state, "stop", name="kube-apiserver")
         time.sleep(seconds)
