@@ -104,7 +104,7 @@ def test_simulate_tells_what_would_happen() -> None:
     assert done.exit_code == 0
     assert "AnalysisFailed" in done.stdout
     assert "RolledBack after 0:00:" in done.stdout
-    assert "would not have been bad without the new version" in done.stdout
+    assert "would not have been bad without the rollout" in done.stdout
 
 
 def test_simulate_is_data_for_programs() -> None:

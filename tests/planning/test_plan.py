@@ -29,9 +29,9 @@ def planned(rate: float, errors: float, *, weight: int = 10, minutes: int = 60, 
     [
         (50, 0.005, 4, 5.0, 7.2),
         (50, 0.005, 20, 1.1, 1.2),
-        (10, 0.005, 20, 1.4, 2.3),
+        pytest.param(10, 0.005, 20, 1.4, 2.3, marks=pytest.mark.long),
         (50, 0.0, 0.02, 1.2, 1.7),
-        (50, 0.0, 0.1, 1.1, 1.2),
+        pytest.param(50, 0.0, 0.1, 1.1, 1.2, marks=pytest.mark.long),
     ],
 )
 def test_times_to_proof_are_those_of_the_judge(

@@ -85,6 +85,7 @@ def _library() -> Any:
     try:
         import matplotlib as mpl  # noqa: PLC0415 - only for those who want a picture
         import matplotlib.figure  # noqa: PLC0415
+        import matplotlib.ticker  # noqa: PLC0415
     except ImportError as error:
         raise NoPlots("pictures need matplotlib: pip install 'modelrollout[plots]'") from error
     return mpl
@@ -105,8 +106,8 @@ def _weight(axis: "Axes", points: Sequence[Point]) -> None:
 def _sides(axis: "Axes", points: Sequence[Point], value: Callable[[Counters], float | None], label: str) -> None:
     for name, color, side in (("stable", _STABLE, False), ("canary", _CANARY, True)):
         found = [value(point.canary if side else point.stable) for point in points]
-        heights = [float("nan") if height is None else height for height in found]
-        axis.plot(_minutes(points), heights, color=color, label=name, linewidth=1.2)
+        shown = [(at, height) for at, height in zip(_minutes(points), found, strict=True) if height is not None]
+        axis.plot([at for at, _ in shown], [height for _, height in shown], color=color, label=name, linewidth=1.2)
     axis.set_ylabel(label)
     axis.set_ylim(bottom=0)
     axis.legend(loc="upper right", ncols=2)
@@ -139,7 +140,7 @@ def _evidence(axis: "Axes", points: Sequence[Point], names: Sequence[str]) -> No
     axis.set_yscale("log")
     axis.set_ylabel("evidence")
     if names:
-        axis.legend(loc="lower right", ncols=2, fontsize=8)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, fontsize=8)
 
 
 def _mark(axis: "Axes", marks: Sequence[Mark], *, words: bool) -> None:
@@ -173,7 +174,13 @@ def draw_plan(title: str, plan: Plan) -> "Figure":
         axis.set_xlabel(
             "bad answers of the canary, over stable's" if plan.basis.behaviour.errors else "share of bad answers"
         )
-        axis.set_ylabel("minutes to proof: median (solid), nine of ten (dotted); dashed: the step")
+        axis.set_ylabel("minutes to proof")
+        axis.annotate("solid: median; dotted: nine of ten; dashed: the step's duration", (0.02, 0.03),
+                      xycoords="axes fraction", fontsize=8)  # fmt: skip
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+            scale.set_major_formatter("{x:g}")
+            scale.set_minor_formatter("")
         if any(item.powers for item in plan.steps):
             axis.legend(loc="upper right")
         axis.set_title(title, loc="left", fontsize=11)

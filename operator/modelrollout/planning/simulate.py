@@ -128,7 +128,7 @@ class _Player:
         for action in actions:
             self.world.carry_out(action)
         if self.world.weight != weight:
-            self.points.append(Point(self.world.seconds, self.world.weight, "", Counters(), Counters()))
+            self.draw_weight()
         if changed or any(not isinstance(action, Emit) for action in actions):
             return _AGAIN
         self._plan = readings_wanted(snapshot).metrics
@@ -145,6 +145,11 @@ class _Player:
         looking = measure(plan, self.world.analysed, self.prometheus, self.world.now)
         self.world.analysed = self.loop.run_until_complete(looking)
         self._draw(plan)
+
+    def draw_weight(self) -> None:
+        """A point for the weight alone."""
+        stage = str(self.world.status.rollout.stage) if self.world.status.rollout else ""
+        self.points.append(Point(self.world.seconds, self.world.weight, stage, Counters(), Counters()))
 
     def _draw(self, plan: MetricsPlan) -> None:
         world, rollout = self.world, self.world.status.rollout
@@ -213,7 +218,7 @@ def _roll_out(player: _Player, limit: float) -> None:
     while True:
         due = player.settle()
         if world.status.rollout is None or world.seconds >= limit:
-            player.points.append(Point(world.seconds, world.weight, "", Counters(), Counters()))
+            player.draw_weight()
             return
         moments = [moment for moment in (due, player.next_look) if moment is not None]
         world.pass_time(min(limit, max(min(moments, default=limit), world.seconds + 0.001)))

@@ -31,7 +31,7 @@ def _end(played: Played) -> str:
 
 def _users(played: Played) -> str:
     words = f"Users got {played.answers:,.0f} answers, {played.bad:,.0f} of them bad"
-    return f"{words}; about {max(0.0, played.extra):,.0f} would not have been bad without the new version."
+    return f"{words}; about {max(0.0, played.extra):,.0f} would not have been bad without the rollout."
 
 
 def as_data(played: Played) -> dict[str, Any]:
