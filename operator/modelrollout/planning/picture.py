@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".svg", ".html")
 _MOST_POINTS = 120
+_CALM = 30.0
+"""Seconds that shares are drawn over: single looks jump too much to be read."""
 _CANARY, _STABLE, _PROOF, _QUIET = "#d1495b", "#30638e", "#222222", "#8d99ae"
 _STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -62,7 +64,8 @@ def _plain(text: str) -> str:
 
 def draw_rollout(title: str, points: Sequence[Point], marks: Sequence[Mark]) -> "Figure":
     """A rollout over time. Raises NoPlots."""
-    shown = joined(points, (points[-1].at - points[0].at) / _MOST_POINTS if points else 1.0)
+    span = points[-1].at - points[0].at if points else 0.0
+    shown = joined(points, max(span / _MOST_POINTS, min(_CALM, span / 10)))
     names = sorted({name for point in shown for name in point.evidence})
     mpl = _library()
     with mpl.rc_context(_STYLE):
