@@ -19,10 +19,9 @@ from modelrollout.core.analysis import (
     read_counters,
     read_series,
 )
-from modelrollout.core.counters import Counters, PodWindow, bad_query, increase, latency_query, pod_pattern, total
-from modelrollout.core.readings import MetricsPlan
+from modelrollout.core.counters import Counters, PodWindow, bad_query, increase, latency_query, total
+from modelrollout.core.readings import MetricsPlan, filled
 from modelrollout.core.spec import Metric, MetricKind, MetricTest
-from modelrollout.core.values import format_duration
 from modelrollout.errors import MetricsUnavailable, QueryRefused
 from modelrollout.ports import Metrics, MetricSource
 from modelrollout.sequential import listen
@@ -149,13 +148,13 @@ def _evidence_query(plan: MetricsPlan, metric: Metric) -> str:
 async def _judge_query(
     plan: MetricsPlan, metric: Metric, source: MetricSource, metrics: Metrics, at: datetime
 ) -> Measurement:
-    canary_text = _substitute(plan, metric, plan.canary)
+    canary_text = filled(plan, metric, (pod.pod for pod in plan.canary))
     canary = _series(metrics, source, canary_text, at)
     if not metric.limits.compares:
         return judge(metric, await canary, Reading(detail="not compared"), canary_text)
     if not plan.stable:
         return judge(metric, await canary, _or_baseline(plan, metric, None), canary_text)
-    stable = _series(metrics, source, _substitute(plan, metric, plan.stable), at)
+    stable = _series(metrics, source, filled(plan, metric, (pod.pod for pod in plan.stable)), at)
     return judge(metric, *await asyncio.gather(canary, stable), canary_text)
 
 
@@ -167,17 +166,3 @@ def _series(metrics: Metrics, source: MetricSource, promql: str, at: datetime) -
             return Reading(problem=Verdict.ERROR, detail=str(error))
 
     return read()
-
-
-def _substitute(plan: MetricsPlan, metric: Metric, pods: Iterable[PodWindow]) -> str:
-    """Fill in the placeholders of a user's query: the pods of one side, the namespace, the model, the window."""
-    values = {
-        "pods": pod_pattern(pod.pod for pod in pods),
-        "namespace": plan.namespace,
-        "model": plan.model,
-        "window": format_duration(metric.window),
-    }
-    text = metric.query or ""
-    for name, value in values.items():
-        text = text.replace(f"${{{name}}}", value)
-    return text

@@ -1,6 +1,6 @@
 """What the reconciler needs from the outside, as small protocols: adapters implement them, tests have fakes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -100,7 +100,7 @@ class ModelServers(Protocol):
 
 
 class Metrics(Protocol):
-    """Prometheus. Both methods raise MetricsUnavailable and QueryRefused."""
+    """Prometheus. All methods raise MetricsUnavailable and QueryRefused."""
 
     async def counters(
         self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], at: datetime
@@ -110,6 +110,12 @@ class Metrics(Protocol):
 
     async def query(self, source: MetricSource, promql: str, at: datetime) -> tuple[float, ...]:
         """One number per series that the query gives."""
+        ...
+
+    async def series(
+        self, source: MetricSource, promql: str, at: datetime
+    ) -> Sequence[tuple[Mapping[str, str], float]]:
+        """Labels and number of every series that the query gives."""
         ...
 
 

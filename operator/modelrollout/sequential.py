@@ -4,17 +4,18 @@ Part of `measuring`. What was remembered before a restart goes on from there: th
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from modelrollout.core.analysis import Analysed, Measurement, Verdict
-from modelrollout.core.counters import Counters
+from modelrollout.core.counters import Counters, cells_of
 from modelrollout.core.judge.memory import ALPHA, Memory, remember, start
 from modelrollout.core.judge.rounds import Marks, marks_of, next_round
 from modelrollout.core.judge.verdict import split_verdict, verdict_of
-from modelrollout.core.readings import MetricsPlan
+from modelrollout.core.readings import MetricsPlan, filled
+from modelrollout.core.spec import Metric, MetricKind
 from modelrollout.core.values import moment_of
 from modelrollout.errors import MetricsUnavailable, QueryRefused
 from modelrollout.ports import Metrics, MetricSource
@@ -39,10 +40,11 @@ async def listen(
     """The next round. A Prometheus that fails changes nothing that is remembered."""
     memory = before.memory if before and before.memory and before.memory.attempt == plan.attempt else None
     marks = before.marks if memory and before else None
+    look_at = _Looking(plan, metrics, source)
     try:
         if memory is None or marks is None:
-            memory, marks = await _begin(plan, metrics, source, at)
-        look = await metrics.counters(source, plan.namespace, plan.model, _names(plan), at)
+            memory, marks = await _begin(plan, look_at, at)
+        look, problems = await look_at(at, marks)
     except (MetricsUnavailable, QueryRefused) as error:
         return Heard(memory, marks, _silent(plan, Verdict.ERROR, str(error)))
     missing = _missing(plan, look)
@@ -51,28 +53,84 @@ async def listen(
     heard, marks = next_round(marks, at.timestamp(), look, plan.canary, plan.stable)
     if heard is not None and (heard.stable is not None or plan.may_miss_stable):
         memory = remember(memory, plan.analysis.sequential, heard, plan.weight)
-    return Heard(
-        memory, marks, _verdicts(plan, memory, at), None if plan.weight is None else split_verdict(memory.split)
-    )
+    split = None if plan.weight is None else split_verdict(memory.split)
+    return Heard(memory, marks, tuple(_told(_verdicts(plan, memory, at), problems)), split)
 
 
-async def _begin(plan: MetricsPlan, metrics: Metrics, source: MetricSource, at: datetime) -> tuple[Memory, Marks]:
+async def _begin(plan: MetricsPlan, look_at: "_Looking", at: datetime) -> tuple[Memory, Marks]:
     """Where the judge goes on after a restart; without that, what stable did before."""
     if plan.stored is not None:
-        look = await metrics.counters(source, plan.namespace, plan.model, _names(plan), moment_of(plan.stored.at))
+        look, _ = await look_at(moment_of(plan.stored.at))
         return plan.stored, marks_of(plan.stored.at, look)
     minutes = plan.analysis.baseline // HISTORY_STEP if plan.analysis.sequential else 0
     moments = [at - HISTORY_STEP * back for back in range(minutes, -1, -1)]
-    looks = await asyncio.gather(
-        *(metrics.counters(source, plan.namespace, plan.model, _names(plan), moment) for moment in moments)
-    )
+    looks = await asyncio.gather(*(look_at(moment) for moment in moments))
     memory = start(plan.attempt, moments[0].timestamp())
-    marks = marks_of(memory.at, looks[0])
-    for (_, moment), look in zip(pairwise(moments), looks[1:], strict=True):
+    marks = marks_of(memory.at, looks[0][0])
+    for (_, moment), (look, _problems) in zip(pairwise(moments), looks[1:], strict=True):
         heard, marks = next_round(marks, moment.timestamp(), look, (), plan.stable)
         if heard is not None and heard.stable:
             memory = remember(memory, plan.analysis.sequential, heard, None)
     return memory, marks
+
+
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """Looks at all counters of a plan's pods at a moment."""
+
+    plan: MetricsPlan
+    metrics: Metrics
+    source: MetricSource
+
+    async def __call__(
+        self, at: datetime, marks: Marks | None = None
+    ) -> tuple[Mapping[str, Counters], Mapping[str, Measurement]]:
+        """Counters by pod, and what could not be read, by metric. Raises MetricsUnavailable and QueryRefused."""
+        wanted = [m for m in self.plan.analysis.sequential if m.kind is MetricKind.DISTRIBUTION]
+        names = _names(self.plan)
+        look, found = await asyncio.gather(
+            self.metrics.counters(self.source, self.plan.namespace, self.plan.model, names, at),
+            asyncio.gather(*(self._cells(metric, names, at) for metric in wanted)),
+        )
+        by_metric = {metric.name: cells for metric, cells in zip(wanted, found, strict=True)}
+        problems = {name: cells for name, cells in by_metric.items() if isinstance(cells, Measurement)}
+        read = {name: cells for name, cells in by_metric.items() if not isinstance(cells, Measurement)}
+        whole = {pod: replace(c, cells=_cells_of(pod, read, problems, marks)) for pod, c in look.items()}
+        return whole, problems
+
+    async def _cells(
+        self, metric: Metric, pods: tuple[str, ...], at: datetime
+    ) -> dict[str, dict[str, float]] | Measurement:
+        text = filled(self.plan, metric, pods)
+        try:
+            cells = cells_of(await self.metrics.series(self.source, text, at))
+        except (MetricsUnavailable, QueryRefused) as error:
+            return Measurement(metric.name, Verdict.ERROR, f"{metric.name}: {error}; query {text}")
+        except ValueError as error:
+            return Measurement(metric.name, Verdict.AMBIGUOUS, f"{metric.name}: {error}; query {text}")
+        if not cells:
+            return Measurement(metric.name, Verdict.NO_DATA, f"{metric.name}: the query returned nothing; query {text}")
+        return cells
+
+
+def _cells_of(
+    pod: str,
+    read: Mapping[str, Mapping[str, Mapping[str, float]]],
+    problems: Mapping[str, Measurement],
+    marks: Marks | None,
+) -> dict[str, Mapping[str, float]]:
+    """A pod's distributions. One that could not be read stays as it was taken in last, so that nothing is lost."""
+    cells = {metric: by_pod[pod] for metric, by_pod in read.items() if pod in by_pod}
+    mark = marks.pods.get(pod) if marks else None
+    known = mark.counters.cells if mark else {}
+    return cells | {metric: known[metric] for metric in problems if metric in known}
+
+
+def _told(measured: Iterable[Measurement], problems: Mapping[str, Measurement]) -> Iterator[Measurement]:
+    """Verdicts, with what could not be read in the place of those that rest on it, a failure aside."""
+    for measurement in measured:
+        proven = measurement.verdict is Verdict.FAIL
+        yield measurement if proven else problems.get(measurement.metric, measurement)
 
 
 def _names(plan: MetricsPlan) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from modelrollout.core.route import canary_weight
 from tests.simulation.api import NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from modelrollout.core.values import JSON
     from tests.simulation.pods import Pods, SimPod
 
@@ -32,6 +34,7 @@ class Traffic:
     bad: set[int] = field(default_factory=set)
     wrong: float = 0.5
     odd: set[str] = field(default_factory=set)
+    shifted: set[int] = field(default_factory=set)
     prometheus: str = "up"
     delay: float = 0.25
     live: int = 0
@@ -74,6 +77,16 @@ class Traffic:
         wrong = count * self.wrong if version in self.bad or pod.name in self.odd else 0.0
         good = before.good + count - wrong
         pod.samples.append((now, Counters(before.bad + wrong, {10_000.0: good, inf: good})))
+
+    def classes(self, pods: Pods, moment: float) -> list[tuple[Mapping[str, str], float]]:
+        """How often each pod predicted each class: one answer in ten is a cat, of `shifted` versions two."""
+        found: list[tuple[Mapping[str, str], float]] = []
+        for pod in pods.all.values():
+            index = bisect_right(pod.samples, moment, key=lambda sample: sample[0])
+            answers = pod.samples[index - 1][1].answers if index else 0.0
+            cats = answers * (0.2 if self.shifted & pod.server.available else 0.1)
+            found += [({"pod": pod.name, "class": "cat"}, cats), ({"pod": pod.name, "class": "dog"}, answers - cats)]
+        return found
 
     def counters(self, pods: Pods, names: tuple[str, ...], moment: float) -> dict[str, Counters]:
         """Each pod's counters at a moment."""

@@ -21,6 +21,7 @@ from tests.simulation.servers import Disk
 from tests.simulation.traffic import Traffic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from modelrollout.core.counters import Counters
@@ -184,6 +185,12 @@ class World:
     async def query(self, _source: MetricSource, _promql: str, _at: datetime) -> tuple[float, ...]:
         """As ports.Metrics."""
         raise MetricsUnavailable("not simulated")
+
+    async def series(self, _source: MetricSource, _promql: str, at: datetime) -> list[tuple[Mapping[str, str], float]]:
+        """As ports.Metrics: what servers predicted, by class."""
+        if self.traffic.prometheus == "away":
+            raise MetricsUnavailable("no answer")
+        return self.traffic.classes(self.pods, (at - START).total_seconds())
 
     # Time
 

@@ -177,3 +177,23 @@ def _finish(where: str, fork: Run, scenario: Scenario) -> None:
         fork.finish()
     history = tuple((entry["version"], entry["outcome"], entry["reason"]) for entry in fork.world.status["history"])
     assert history == scenario.history, where
+
+
+@pytest.mark.parametrize(("shifted", "outcome"), [(set(), "Promoted"), ({102}, "RolledBack")])
+def test_predictions_that_shift_are_proven(shifted: set[int], outcome: str) -> None:
+    """A version that predicts cats twice as often is taken back; one that predicts as stable does is promoted."""
+    metric = {
+        "kind": "Distribution",
+        "query": 'sum by (pod, class) (predictions{pod=~"${pods}"})',
+        "onSuspicion": "Hold",
+    }
+    steps = {"steps": [{"weight": 50, "duration": "20m"}]}
+    scenario = Scenario(BAD.acts, 101, BAD.history, strategy=steps, analysis=analysis(**metric))
+    with begin(scenario) as run:
+        run.world.traffic.shifted = shifted
+        run.world.edit(102)
+        run_until(run.operator, lambda w: len(w.status["history"]) == 2, seconds=2000)
+    entry = run.world.status["history"][0]
+    assert entry["outcome"] == outcome
+    assert "KS 0" in entry["evidence"]
+    assert ("cat of" in entry["evidence"]) or not shifted

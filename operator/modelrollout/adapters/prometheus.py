@@ -82,6 +82,12 @@ class PrometheusMetrics:
             return (_number(result),)
         return tuple(value for _, value in _vector(result))
 
+    async def series(
+        self, source: MetricSource, promql: str, at: datetime
+    ) -> Sequence[tuple[Mapping[str, str], float]]:
+        """Labels and number of every series that the query gives."""
+        return _vector(await self._ask(source, promql, at))
+
     def close(self) -> None:
         """End the threads; queries under way are left to their timeouts."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -13,6 +13,8 @@ from math import inf
 _REQUESTS = ":tensorflow:serving:request_count"
 _LATENCY = ":tensorflow:serving:request_latency_bucket"
 _MICROSECONDS = 1e6
+ALL = "<=+Inf"
+"""The cell of a histogram that holds all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,14 @@ class Counters:
     """Cumulative counters of one pod at one moment. `buckets`: upper bound in microseconds to cumulative count.
 
     `bad` is every answer but OK, INVALID_ARGUMENT included: a broken signature shows there. `scraped` is when
-    Prometheus read them, in POSIX seconds, 0 where that is not known.
+    Prometheus read them, in POSIX seconds, 0 where that is not known. `cells` are of distributions, by metric: counts
+    by class, or by `<=` and the bound of a histogram's bucket, which holds all below it too.
     """
 
     bad: float = 0.0
     buckets: Mapping[float, float] = field(default_factory=dict)
     scraped: float = 0.0
+    cells: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def good(self) -> float:
@@ -53,6 +57,22 @@ class PodWindow:
     changed: datetime | None = None
 
 
+def cells_of(series: Iterable[tuple[Mapping[str, str], float]]) -> dict[str, dict[str, float]]:
+    """A distribution's cells by pod, from series with label `pod` and one more: `le`, or a class.
+
+    Raises ValueError, with the fix, for series that are something else.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for labels, value in series:
+        others = [name for name in labels if name not in {"pod", "__name__"}]
+        if "pod" not in labels or len(others) != 1:
+            fix = "aggregate with sum by (pod, le), or sum by (pod, class)"
+            raise ValueError(f"series need label pod and exactly one more, these have {sorted(labels)}: {fix}")
+        cell = f"<={labels['le']}" if others == ["le"] else labels[others[0]]
+        found.setdefault(labels["pod"], {})[cell] = value
+    return found
+
+
 def shrank(start: Counters, end: Counters) -> bool:
     """Whether a counter went backwards: a restart, or two Prometheus servers that do not agree."""
     return end.answers < start.answers or end.bad < start.bad
@@ -63,17 +83,31 @@ def increase(start: Counters, end: Counters) -> Counters:
     if shrank(start, end):
         return end
     buckets = {bound: max(0.0, count - start.buckets.get(bound, 0.0)) for bound, count in end.buckets.items()}
-    return Counters(end.bad - start.bad, buckets)
+    return Counters(end.bad - start.bad, buckets, end.scraped, _cells_since(start, end))
+
+
+def _cells_since(start: Counters, end: Counters) -> dict[str, dict[str, float]]:
+    """Distributions that were read both times; one that shrank was reset."""
+    found = {}
+    for metric in start.cells.keys() & end.cells.keys():
+        before, after = start.cells[metric], end.cells[metric]
+        reset = any(count < before.get(cell, 0.0) for cell, count in after.items())
+        found[metric] = {cell: count - (0.0 if reset else before.get(cell, 0.0)) for cell, count in after.items()}
+    return found
 
 
 def total(parts: Iterable[Counters]) -> Counters:
     """The sum over pods; bucket bounds are the same in every server."""
-    bad, buckets = 0.0, dict[float, float]()
+    bad, buckets, cells = 0.0, dict[float, float](), dict[str, dict[str, float]]()
     for part in parts:
         bad += part.bad
+        for metric, counts in part.cells.items():
+            sums = cells.setdefault(metric, {})
+            for cell, count in counts.items():
+                sums[cell] = sums.get(cell, 0.0) + count
         for bound, count in part.buckets.items():
             buckets[bound] = buckets.get(bound, 0.0) + count
-    return Counters(bad, buckets)
+    return Counters(bad, buckets, cells=cells)
 
 
 def quantile(buckets: Mapping[float, float], q: float) -> float | None:

@@ -1,16 +1,17 @@
 """What is worth reading for a rollout as it stands: probes follow this plan, so that an idle object costs nothing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from modelrollout.core.counters import PodWindow
+from modelrollout.core.counters import PodWindow, pod_pattern
 from modelrollout.core.judge.memory import Memory
 from modelrollout.core.names import Track, child
 from modelrollout.core.pods import counts_as_new
 from modelrollout.core.snapshot import Pod, Snapshot
-from modelrollout.core.spec import Analysis, Gpu, Method
+from modelrollout.core.spec import Analysis, Gpu, Method, Metric
 from modelrollout.core.status import Baseline, Rollout, Stage
-from modelrollout.core.values import JSON
+from modelrollout.core.values import JSON, format_duration
 
 ACTIVE_INTERVAL = timedelta(seconds=1)
 """How often model servers are asked while something is to change in them."""
@@ -58,6 +59,20 @@ class MetricsPlan:
     others: tuple[str, ...] = ()
     may_miss_stable: bool = False
     stored: Memory | None = None
+
+
+def filled(plan: MetricsPlan, metric: Metric, pods: Iterable[str]) -> str:
+    """A user's query with its placeholders filled in: these pods, the namespace, the model, the window."""
+    values = {
+        "pods": pod_pattern(pods),
+        "namespace": plan.namespace,
+        "model": plan.model,
+        "window": format_duration(metric.window),
+    }
+    text = metric.query or ""
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class MetricKind(StrEnum):
 
     ERROR_RATE = "ErrorRate"
     LATENCY = "Latency"
+    DISTRIBUTION = "Distribution"
     QUERY = "Query"
 
 

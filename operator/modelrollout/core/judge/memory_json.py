@@ -61,7 +61,12 @@ def _metric_json(metric: MetricMemory) -> dict[str, Any]:
     return {
         "case": _case_json(metric.case) if metric.case else None,
         "bounds": list(metric.bounds),
-        "seen": [metric.seen.bad, [[str(bound), count] for bound, count in metric.seen.buckets.items()]],
+        "seen": [
+            metric.seen.bad,
+            [[str(bound), count] for bound, count in metric.seen.buckets.items()],
+            _cells(metric),
+        ],
+        "shapes": [dict(shape) for shape in metric.shapes],
         "canary": {pod: [_arm(arm) for arm in arms] for pod, arms in metric.canary.items()},
         "stable": {pod: [_arm(arm) for arm in arms] for pod, arms in metric.stable.items()},
         "recent": [[item.at, *_arm(item.canary), *_arm(item.stable)] for item in metric.recent],
@@ -72,12 +77,17 @@ def _metric_json(metric: MetricMemory) -> dict[str, Any]:
     }
 
 
+def _cells(metric: MetricMemory) -> dict[str, dict[str, float]]:
+    return {name: dict(cells) for name, cells in metric.seen.cells.items()}
+
+
 def _metric(raw: Mapping[str, Any]) -> MetricMemory:
-    bad, buckets = raw["seen"]
+    bad, buckets, cells = raw["seen"]
     return MetricMemory(
         case=_case(raw["case"]) if raw["case"] else None,
         bounds=tuple(raw["bounds"]),
-        seen=Counters(bad, {float(bound): count for bound, count in buckets}),
+        seen=Counters(bad, {float(bound): count for bound, count in buckets}, cells=cells),
+        shapes=(raw["shapes"][0], raw["shapes"][1]),
         canary={pod: _arms(arms) for pod, arms in raw["canary"].items()},
         stable={pod: _arms(arms) for pod, arms in raw["stable"].items()},
         recent=tuple(Recent(item[0], Arm(*item[1:3]), Arm(*item[3:5])) for item in raw["recent"]),

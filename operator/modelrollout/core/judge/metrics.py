@@ -6,9 +6,9 @@ taken from what stable answered, before the canary has anything to say.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import inf, log
 
 from modelrollout.core.counters import Counters, total
+from modelrollout.core.judge.arms import Arms, Bound, arms_of, bounds_of, seen_of
 from modelrollout.core.judge.case import Case, hear, total_evidence
 from modelrollout.core.judge.odd import against, odd_one
 from modelrollout.core.judge.process import BLOCK, LEAST_ANSWERS, NOTHING, SUSPICIOUS, TAIL_CAPS, Arm, Rule, begin
@@ -20,10 +20,6 @@ BREAKER_ANSWERS = 20
 BREAKER_CANARY, BREAKER_STABLE = 0.5, 0.25
 MANY_ANSWERS = 1000
 """Stable's answers from which bounds are taken; once the canary has traffic fewer have to do."""
-BODY = (0.5, 0.1)
-"""Shares of stable's answers that are slower than a latency's first bounds; its quantile gives the last."""
-
-Arms = tuple[Arm, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +33,17 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class MetricMemory:
-    """All that is remembered of a metric. `bounds` are of a latency, in microseconds.
+    """All that is remembered of a metric. `bounds` are where its comparisons cut (`arms`).
 
     `seen` is what stable answered until bounds could be taken. `canary` and `stable` are totals by pod, an arm for each
     comparison, since the evidence began to rise: pods are compared over the same time. `level` is the evidence when the
     last block ended. `broken` says that half of the canary's answers were bad at once; `odd` are canary pods that were
     bad alone; what was gathered with them was thrown away. `since` is since when the canary is judged (POSIX seconds).
+    `shapes` are the totals of a distribution's cells, canary's and stable's.
     """
 
     case: Case | None = None
-    bounds: tuple[float, ...] = ()
+    bounds: tuple[Bound, ...] = ()
     seen: Counters = field(default_factory=Counters)
     canary: Mapping[str, Arms] = field(default_factory=dict)
     stable: Mapping[str, Arms] = field(default_factory=dict)
@@ -55,6 +52,7 @@ class MetricMemory:
     odd: tuple[str, ...] = ()
     since: float | None = None
     level: float = 1.0
+    shapes: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
 
 
 def rule_of(metric: Metric, alpha: float) -> Rule:
@@ -68,8 +66,8 @@ def hear_round(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -
     if memory.case is None:
         return memory
     # A pod that was set down as odd goes on answering until it is replaced.
-    canary = {pod: _arms(memory.bounds, counts) for pod, counts in heard.canary.items() if pod not in memory.odd}
-    stable = {pod: _arms(memory.bounds, counts) for pod, counts in (heard.stable or {}).items()}
+    canary = _by_pod(metric, memory, {pod: c for pod, c in heard.canary.items() if pod not in memory.odd})
+    stable = _by_pod(metric, memory, heard.stable or {})
     size = len(memory.case.comparisons)
     ours, theirs = _sum(canary.values(), size), _sum(stable.values(), size)
     answered = any(arm.answers for arm in ours)
@@ -81,6 +79,8 @@ def hear_round(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -
         stable=_added(memory.stable, stable) if answered else memory.stable,
         since=memory.since or (heard.at - heard.seconds if answered else None),
     )
+    if metric.kind is MetricKind.DISTRIBUTION and answered:
+        memory = _with_shapes(metric, memory, heard)
     if metric.kind is MetricKind.ERROR_RATE:
         memory = _watched(memory, Recent(heard.at, ours[0], theirs[0]))
     return _while_rising(_without_odd_one(memory), rule)
@@ -104,33 +104,31 @@ def _with_bounds(metric: Metric, memory: MetricMemory, heard: Round) -> MetricMe
         return replace(memory, case=Case((begin(begun),)))
     seen = total((memory.seen, *(heard.stable or {}).values()))
     needed = LEAST_ANSWERS if heard.canary else MANY_ANSWERS
-    bounds = _bounds(seen, metric.quantile) if seen.answers >= needed else ()
+    bounds = bounds_of(metric, seen) if seen_of(metric, seen) >= needed else ()
     if not bounds:
         return replace(memory, seen=seen)
     # What was seen before the bounds were known still says how many answers are slower than each.
     before = total((memory.seen,))
-    known = [replace(begin(begun), stable_rate=arm) for arm in _arms(bounds, before)]
+    known = [replace(begin(begun), stable_rate=arm) for arm in arms_of(metric, bounds, before) or ()]
+    size = len(arms_of(metric, bounds, seen) or ())
+    known += [begin(begun)] * (size - len(known))
     return replace(memory, case=Case(tuple(known)), bounds=bounds, seen=Counters())
 
 
-def _bounds(seen: Counters, quantile: float) -> tuple[float, ...]:
-    """The bucket bounds that are nearest to stable's median, 90th percentile and the metric's quantile."""
-    tails = {bound: 1 - count / seen.good for bound, count in seen.buckets.items() if bound != inf and seen.good}
-    usable = {bound: tail for bound, tail in tails.items() if 0 < tail < 1}
-    if not usable:
-        # No answer is slower than the lowest bound that holds them all: slower ones would be news.
-        return tuple(sorted(bound for bound, tail in tails.items() if tail <= 0)[:1])
-    wanted = (*BODY, 1 - quantile)
-    chosen = {min(usable, key=lambda bound: abs(log(usable[bound] / share))) for share in wanted}
-    return tuple(sorted(chosen))
+def _by_pod(metric: Metric, memory: MetricMemory, counts: Mapping[str, Counters]) -> dict[str, Arms]:
+    found = {pod: arms_of(metric, memory.bounds, count) for pod, count in counts.items()}
+    return {pod: arms for pod, arms in found.items() if arms is not None}
 
 
-def _arms(bounds: tuple[float, ...], counts: Counters) -> Arms:
-    """Bad answers; for a latency those slower than each bound, and those that failed, which no server times."""
-    if not bounds:
-        return (Arm(counts.bad, counts.answers),)
-    answers = counts.answers
-    return tuple(Arm(max(0.0, answers - counts.buckets.get(bound, 0.0)), answers) for bound in bounds)
+def _with_shapes(metric: Metric, memory: MetricMemory, heard: Round) -> MetricMemory:
+    """The totals of all cells, for the distances that people look at."""
+
+    def added(before: Mapping[str, float], counts: Iterable[Counters]) -> Mapping[str, float]:
+        return total((Counters(cells={metric.name: before}), *counts)).cells[metric.name]
+
+    canary, stable = memory.shapes
+    shapes = (added(canary, heard.canary.values()), added(stable, (heard.stable or {}).values()))
+    return replace(memory, shapes=shapes)
 
 
 def _sum(parts: Iterable[Arms], size: int) -> Arms:

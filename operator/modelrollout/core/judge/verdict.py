@@ -3,6 +3,7 @@
 import re
 
 from modelrollout.core.analysis import SPLIT, Measurement, Verdict
+from modelrollout.core.judge.arms import described, distance
 from modelrollout.core.judge.case import total_evidence
 from modelrollout.core.judge.metrics import MetricMemory, rule_of
 from modelrollout.core.judge.process import Arm, Comparison, Rule, evidence
@@ -25,7 +26,7 @@ def verdict_of(metric: Metric, memory: MetricMemory, at: float, alpha: float, su
     return Measurement(
         metric.name,
         verdict,
-        f"{metric.name} {_words(memory, verdict, at, rule)}",
+        f"{metric.name} {_words(metric, memory, verdict, at, rule)}",
         suspected=None if suspected is None else moment_of(suspected),
         odd=memory.odd,
     )
@@ -49,7 +50,7 @@ def _known(c: Comparison) -> float:
     return max(c.stable.answers, c.stable_rate.answers)
 
 
-def _words(memory: MetricMemory, verdict: Verdict, at: float, rule: Rule) -> str:
+def _words(metric: Metric, memory: MetricMemory, verdict: Verdict, at: float, rule: Rule) -> str:
     case = memory.case
     assert case is not None
     if memory.broken:
@@ -60,13 +61,11 @@ def _words(memory: MetricMemory, verdict: Verdict, at: float, rule: Rule) -> str
         return f"{_loud(verdict)}: canary pods {' and '.join(memory.odd)} were each worse than all others"
     index = max(range(len(case.comparisons)), key=lambda i: evidence(case.comparisons[i], rule))
     shown = case.comparisons[index]
-    what = f" slower than {memory.bounds[index] / 1000:.4g} ms or failed" if memory.bounds else ""
     found = case.highest if case.proven is not None else total_evidence(case.comparisons, rule)
     sign = ">=" if case.proven is not None else "of"
     minutes = "" if memory.since is None else f", {_span(at - memory.since)}"
     odd = f"; without canary pod {memory.odd[0]}, which was worse than all others" if memory.odd else ""
-    bad = what or " bad"
-    numbers = _both(shown, bad)
+    numbers = _both(shown, described(metric, memory.bounds, index)) + _apart(memory)
     return f"{_loud(verdict)}: {numbers}, evidence {found:.2g} {sign} {rule.needed:.0f}{minutes}{odd}"
 
 
@@ -75,9 +74,17 @@ def _loud(verdict: Verdict) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", verdict).upper()
 
 
-def _both(c: Comparison, what: str = " bad") -> str:
+def _apart(memory: MetricMemory) -> str:
+    """How far a distribution is from stable's."""
+    if not memory.shapes[0]:
+        return ""
+    furthest, index = distance(*memory.shapes)
+    return f", KS {furthest:.3f}, PSI {index:.3f}"
+
+
+def _both(c: Comparison, what: str = "bad") -> str:
     canary, stable = c.canary, c.stable if c.stable.answers else c.stable_rate
-    words = f"canary {canary.bad:,.0f}{what} of {canary.answers:,.0f} ({_share(canary)})"
+    words = f"canary {canary.bad:,.0f} {what} of {canary.answers:,.0f} ({_share(canary)})"
     words += f", stable {stable.bad:,.0f} of {stable.answers:,.0f} ({_share(stable)})"
     if canary.bad and stable.bad:
         words += f", ratio {canary.bad / canary.answers / (stable.bad / stable.answers):.2g}"
