@@ -81,8 +81,7 @@ def _manifest(scene: Scene, version: int) -> dict[str, object]:
     manifest["spec"]["serving"].update(replicas=4, gpu=_GPU)
     manifest["spec"]["strategy"].update(steps=_STEPS)
     manifest["spec"]["analysis"]["metrics"] = [
-        {"name": "errors", "kind": "ErrorRate", "window": "5s", "minRequests": 20, "limits": {"max": "0.05"}},
-        {"name": "latency", "kind": "Latency", "window": "5s", "minRequests": 20, "limits": {"max": "0.5"}},
+        {"name": "errors", "kind": "ErrorRate", "limits": {"max": "0.05"}},
     ]
     return manifest
 

@@ -139,6 +139,14 @@ def test_status_tells_the_whole_story() -> None:
     assert "END" not in shown
 
 
+def test_evidence_does_not_repeat_the_verdict() -> None:
+    """Name and verdict stand before it already."""
+    obj = phase("good-progressing-step-1-live")
+    judged = {"name": "errors", "verdict": "Suspect", "detail": "errors SUSPECT: canary 3 bad of 674, ratio 4.5"}
+    obj["status"]["analysis"] = [judged]
+    assert "errors  Suspect  canary 3 bad of 674" in run(MemoryCluster({ROLLOUTS: [obj]}), "status", "good").output
+
+
 def test_status_without_the_right_to_ask_servers_says_so() -> None:
     """What is missing from the picture is told, the rest is shown."""
     cluster = _crowd()

@@ -52,6 +52,15 @@ def test_no_clock_runs_before_the_weight_is_live() -> None:
     assert (following.what, following.left) == ("when the weight is live", None)
 
 
+def test_a_suspicion_is_what_the_step_waits_for() -> None:
+    """The weight is back at the first step's; no clock runs until that is settled."""
+    obj = phase(STEP)
+    obj["status"]["rollout"].update(suspectedBy="latency", suspectedSince="2026-11-21T13:11:03Z")
+    following = ahead(obj, NOW)
+    assert following is not None
+    assert (following.what, following.left) == ("step 1 again, once nothing is suspected", None)
+
+
 def test_progress_only_rises_through_a_rollout() -> None:
     """Steps and bake are the planned time; loading has none."""
     names = ("good-preparing", STEP, "good-progressing-step-2-live", "good-promoting", "good-baking")

@@ -55,6 +55,8 @@ def done(obj: JSON, now: datetime) -> float:
 def _step(obj: JSON, now: datetime) -> Ahead:
     steps, step = at(obj, "status.rollout.steps", ()), at(obj, "status.rollout.step", 0)
     started = moment(obj, "status.rollout.stepStarted")
+    if at(obj, "status.rollout.suspectedBy"):
+        return Ahead(f"step {step} again, once nothing is suspected", None)
     if not 0 < step <= len(steps) or started is None:
         return Ahead("when the weight is live", None)
     after = f"step {step + 1} of {len(steps)}, {steps[step]['weight']}%" if step < len(steps) else "promotion"

@@ -1,5 +1,6 @@
 """One rollout as a tree: what is going on and why, the two tracks with their pods, the verdicts, what comes next."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -138,8 +139,8 @@ def _verdicts(tree: Tree, judged: Iterable[JSON]) -> None:
 
 def _evidence(item: JSON) -> str:
     """Both sides' numbers; the query is for `-o json`."""
-    detail = str(at(item, "detail")).removeprefix(f"{at(item, 'name')}: ")
-    return detail.split("; query ")[0]
+    said = re.escape(str(at(item, "name")))
+    return re.sub(rf"^{said}( [A-Z]+)?: ", "", str(at(item, "detail"))).split("; query ")[0]
 
 
 def _ahead(obj: JSON, now: datetime) -> Table:
