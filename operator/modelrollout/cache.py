@@ -4,10 +4,9 @@ Lives in the main event loop. Events come from `handlers`, own writes from `adap
 whichever is newer by resourceVersion stands.
 """
 
-import json
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from modelrollout.core.claims import Claim, Place, claims_of
@@ -17,6 +16,7 @@ from modelrollout.ports import Key
 from modelrollout.resources import CONFIG_MAPS, DEPLOYMENTS, HTTP_ROUTES, ROLLOUTS, SERVICES, Resource, resource_version
 
 _BULKY = "kubectl.kubernetes.io/last-applied-configuration"
+_SHORT = 80
 _REMEMBERED_GONE = 10_000
 _FOR_GOOD = 2**63
 
@@ -24,50 +24,33 @@ ObjectId = tuple[str, str, str]
 """Kind, namespace, name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """An object as text, which holds a third of the memory; beside it what is asked of hundreds at a time."""
-
-    uid: str
-    version: int
-    watched: bool
-    text: str
-
-    def read(self) -> JSON:
-        obj: JSON = json.loads(self.text)
-        return obj
-
-
 class ObjectCache:
     """Objects by kind, namespace and name, with an index from a rollout to everything of its own."""
 
     def __init__(self) -> None:
         """Empty; the first listing fills it before anything is reconciled."""
-        self._objects: dict[ObjectId, _Kept] = {}
+        self._objects: dict[ObjectId, JSON] = {}
         self._of_rollout: dict[Key, set[ObjectId]] = {}
         self._gone: OrderedDict[str, int] = OrderedDict()
         self._claiming: dict[Place, set[Key]] = {}
 
     def put(self, resource: Resource, obj: JSON) -> bool:
         """Store an object unless it is older than, or the same as, what is known. Whether it was stored."""
-        if not self.is_news(resource, obj):
+        identity, uid, version = identify(resource, obj), obj["metadata"]["uid"], resource_version(obj)
+        known = self._objects.get(identity)
+        if version <= self._gone.get(uid, -1):
             return False
-        identity, text = identify(resource, obj), json.dumps(_trim(resource, obj), separators=(",", ":"))
+        if known is not None and known["metadata"]["uid"] == uid and version <= resource_version(known):
+            return False
+        if known is not None and known["metadata"]["uid"] != uid and version < resource_version(known):
+            return False
         self._remove(identity)
-        self._objects[identity] = _Kept(obj["metadata"]["uid"], resource_version(obj), _is_watched(obj), text)
+        self._objects[identity] = _trim(resource, obj)
         for place in _filed(claims(resource, obj)):
             self._claiming.setdefault(place, set()).add(Key(identity[1], identity[2]))
         for key in owners(obj):
             self._of_rollout.setdefault(key, set()).add(identity)
         return True
-
-    def is_news(self, resource: Resource, obj: JSON) -> bool:
-        """Whether an object is newer than what is known."""
-        uid, version = obj["metadata"]["uid"], resource_version(obj)
-        known = self._objects.get(identify(resource, obj))
-        if version <= self._gone.get(uid, -1):
-            return False
-        return known is None or version > known.version or (version == known.version and uid != known.uid)
 
     def drop(self, resource: Resource, obj: JSON, for_good: bool = False) -> bool:
         """Forget an object; whether it was known. A late event of it cannot bring it back.
@@ -77,15 +60,14 @@ class ObjectCache:
         identity, uid = identify(resource, obj), obj["metadata"]["uid"]
         self._remember_gone(uid, _FOR_GOOD if for_good else resource_version(obj))
         known = self._objects.get(identity)
-        if known is None or known.uid != uid:
+        if known is None or known["metadata"]["uid"] != uid:
             return False
         self._remove(identity)
         return True
 
     def find(self, kind: str, namespace: str, name: str) -> JSON | None:
         """One object, None when it is not known."""
-        kept = self._objects.get((kind, namespace, name))
-        return None if kept is None else kept.read()
+        return self._objects.get((kind, namespace, name))
 
     def rollout(self, key: Key) -> JSON | None:
         """The ModelRollout, None when there is none."""
@@ -95,13 +77,13 @@ class ObjectCache:
         """Objects with the rollout's label, and any that have one of its names, whoever made them."""
         identities = {*self._of_rollout.get(key, ()), *_exact_names(key)}
         for identity in sorted(identities):
-            kept = self._objects.get(identity)
-            if kept is not None and identity[0] != ROLLOUTS.kind:
-                yield kept.read()
+            obj = self._objects.get(identity)
+            if obj is not None and identity[0] != ROLLOUTS.kind:
+                yield obj
 
-    def known(self, resource: Resource) -> list[tuple[ObjectId, str, int]]:
-        """Where each object of a kind is, with its uid and resourceVersion."""
-        return [(i, kept.uid, kept.version) for i, kept in self._objects.items() if i[0] == resource.kind]
+    def objects(self, resource: Resource) -> list[JSON]:
+        """All of one kind."""
+        return [obj for identity, obj in self._objects.items() if identity[0] == resource.kind]
 
     def rollouts(self) -> list[Key]:
         """Every ModelRollout that is known."""
@@ -109,7 +91,7 @@ class ObjectCache:
 
     def strangers(self) -> list[tuple[str, JSON]]:
         """Kind and object of those in our names that no watch of ours follows: only asking again shows a change."""
-        return [(i[0], o.read()) for i, o in self._objects.items() if i[0] != ROLLOUTS.kind and not o.watched]
+        return [(i[0], o) for i, o in self._objects.items() if i[0] != ROLLOUTS.kind and not _is_watched(o)]
 
     def rivals(self, key: Key) -> Iterator[JSON]:
         """Other ModelRollouts that may claim a match of this one."""
@@ -124,8 +106,7 @@ class ObjectCache:
         return {key for claim in wanted for place in claim.sought for key in self._claiming.get(place, ())}
 
     def _remove(self, identity: ObjectId) -> None:
-        kept = self._objects.pop(identity, None)
-        known = None if kept is None else kept.read()
+        known = self._objects.pop(identity, None)
         for place in _filed(claims(ROLLOUTS, known)) if known is not None and identity[0] == ROLLOUTS.kind else ():
             self._claiming[place].discard(Key(identity[1], identity[2]))
             if not self._claiming[place]:
@@ -193,4 +174,14 @@ def _trim(resource: Resource, obj: JSON) -> JSON:
     metadata: dict[str, Any] = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     if _BULKY in (metadata.get("annotations") or {}):
         metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _BULKY}
-    return {**obj, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+    trimmed: JSON = _shared({**obj, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata})
+    return trimmed
+
+
+def _shared(value: Any) -> Any:
+    """The same JSON with equal short strings held once: hundreds of objects say much the same; halves the memory."""
+    if isinstance(value, str):
+        return sys.intern(value) if len(value) < _SHORT else value
+    if isinstance(value, dict):
+        return {sys.intern(key): _shared(item) for key, item in value.items()}
+    return [_shared(item) for item in value] if isinstance(value, list) else value

@@ -6,7 +6,7 @@ Watches alone are not enough: an object that goes while they are interrupted is 
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from modelrollout.cache import ObjectCache, identify, owners
+from modelrollout.cache import ObjectCache, owners
 from modelrollout.core.values import JSON
 from modelrollout.ports import Key
 from modelrollout.resources import WATCHED, Listing, Resource, resource_of, resource_version
@@ -62,21 +62,19 @@ async def _sweep_one(lists: Lists, cache: ObjectCache, resource: Resource, names
     listing = await lists.list_watched(resource, namespace)
     items = listing.items if listing is not None else ()
     for obj in items:
-        if cache.is_news(resource, obj):
-            known = cache.find(*identify(resource, obj))
-            cache.put(resource, obj)
+        known = cache.find(resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        if cache.put(resource, obj):
             swept.touched |= owners(obj) | (owners(known) if known is not None else set())
             swept.newer[obj["metadata"]["uid"]] = resource_version(obj)
     there = {obj["metadata"]["uid"] for obj in items}
     strangers = {obj["metadata"]["uid"] for _, obj in cache.strangers()}
-    for identity, uid, version in cache.known(resource):
-        elsewhere = namespace is not None and identity[1] != namespace
-        if uid in there or uid in strangers or elsewhere:
+    for obj in cache.objects(resource):
+        metadata = obj["metadata"]
+        elsewhere = namespace is not None and metadata["namespace"] != namespace
+        if metadata["uid"] in there or metadata["uid"] in strangers or elsewhere:
             continue
         # One that is newer than the listing was made after it.
-        if listing is None or version <= listing.version:
-            gone = cache.find(*identity)
-            assert gone is not None
-            cache.drop(resource, gone)
-            swept.touched |= owners(gone)
+        if listing is None or resource_version(obj) <= listing.version:
+            cache.drop(resource, obj)
+            swept.touched |= owners(obj)
     return listing is not None

@@ -26,8 +26,6 @@ from modelrollout.errors import ReloadRefused, ServerUnavailable
 _REPORT_DEADLINE = 2.0
 _RELOAD_DEADLINE = 10.0
 _CHANNELS = 256
-_UNUSED_SECONDS = 10.0
-"""Servers of rollouts that rest are asked now and then: connections kept to hundreds cost more than new ones."""
 _OPTIONS = (
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
@@ -43,12 +41,12 @@ _NO_LABELS_YET = "Model labels does not init yet"
 
 
 class GrpcModelServers:
-    """One channel per address in use, 256 at most."""
+    """One channel per address, the longest unused closed beyond 256."""
 
     def __init__(self, port: int = GRPC_PORT) -> None:
         """`port` is every server's gRPC port."""
         self._port = port
-        self._channels: OrderedDict[str, tuple[float, grpc.aio.Channel]] = OrderedDict()
+        self._channels: OrderedDict[str, grpc.aio.Channel] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def report(self, ip: str, model: str) -> ServerReport:
@@ -83,25 +81,21 @@ class GrpcModelServers:
     async def close(self) -> None:
         """Close every channel."""
         while self._channels:
-            _, (_, channel) = self._channels.popitem()
+            _, channel = self._channels.popitem()
             await channel.close()
 
     def _channel(self, ip: str) -> grpc.aio.Channel:
-        _, channel = self._channels.pop(ip, (0.0, None))
+        channel = self._channels.pop(ip, None)
         if channel is None:
             host = f"[{ip}]" if ":" in ip else ip
             channel = grpc.aio.insecure_channel(f"{host}:{self._port}", options=_OPTIONS)
-        now = asyncio.get_running_loop().time()
-        self._channels[ip] = now, channel
-        self._close_unused(now)
-        return channel
-
-    def _close_unused(self, now: float) -> None:
-        while len(self._channels) > _CHANNELS or next(iter(self._channels.values()))[0] < now - _UNUSED_SECONDS:
-            _, (_, oldest) = self._channels.popitem(last=False)
+        self._channels[ip] = channel
+        if len(self._channels) > _CHANNELS:
+            _, oldest = self._channels.popitem(last=False)
             task = asyncio.create_task(oldest.close(grace=_RELOAD_DEADLINE))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+        return channel
 
 
 async def _versions(channel: grpc.aio.Channel, model: str) -> list[VersionState]:
