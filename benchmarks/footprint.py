@@ -35,9 +35,9 @@ FIGURES = (
     Figure("objects", "objects"),
     Figure("startToFirst", "**start of the process to first reconcile**", "s", worst_goal=3),
     Figure("residentMB", "**resident memory with one object, idle**", "MB", worst_goal=120),
-    Figure("crowdResidentMB", "resident memory with a crowd, idle", "MB"),
+    Figure("crowdResidentMB", "**resident memory with a crowd, idle**", "MB", worst_goal=154),
     Figure("highestMB", "resident memory, highest", "MB"),
-    Figure("idleCpu", "CPU, idle", "% of a core"),
+    Figure("idleCpu", "**CPU, idle**", "% of a core", worst_goal=0.85),
     Figure("settleSeconds", "first object made to all healthy", "s"),
     Figure("settleCpuSeconds", "the operator's CPU for that", "s"),
 )
