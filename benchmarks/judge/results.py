@@ -24,7 +24,9 @@ def keep(part: str, cells: Iterable[Result]) -> None:
     """Write a part's cells."""
     FOLDER.mkdir(exist_ok=True)
     lines = ",\n".join(json.dumps(_short(cell)) for cell in cells)
-    (FOLDER / f"{part}.json").write_text(f"[\n{lines}\n]\n")
+    draft = FOLDER / f"{part}.json.draft"
+    draft.write_text(f"[\n{lines}\n]\n")
+    draft.replace(FOLDER / f"{part}.json")  # whoever is broken off here leaves the old file or the new one
 
 
 def _short(value: object) -> object:

@@ -30,7 +30,11 @@ _MOST = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The constants of the rule; by default those that the operator has."""
+    """The constants of the rule; by default those that the operator has.
+
+    Not in the operator: `memory_slack` multiplies a remembered rate, and `doubt` what quick evidence is divided by, for
+    each suspicion that nothing followed for `doubt_after` seconds.
+    """
 
     rule: process.Rule = _RULE
     least_effect: float = process.LEAST_EFFECT
