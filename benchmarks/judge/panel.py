@@ -91,7 +91,7 @@ class Certifying(Own):
     def hear(self, tick: Tick) -> None:
         """Take a tick in."""
         super().hear(tick)
-        self._certified[self.twin.no_worse & np.isinf(self._certified)] = tick.at
+        self._certified[self.twin.passed & np.isinf(self._certified)] = tick.at
 
     def times(self) -> dict[str, Numbers]:
         """The first moments of both."""

@@ -53,8 +53,8 @@ class Twin:
     """Cases of `runs` runs, each with so many comparisons.
 
     `proven`, `alarmed` and `suspected` are when proof, the first and the last suspicion came (seconds; infinite for
-    never), `suspicions` how many there were. Arrays have a row for each comparison, those of evidence for each
-    ratio and comparison.
+    never), `suspicions` how many there were. `passed` says that the canary was shown to be no worse. Arrays have a row
+    for each comparison, those of evidence for each ratio and comparison.
     """
 
     def __init__(self, runs: int, comparisons: int = 1, variant: Variant = Variant()) -> None:
@@ -72,6 +72,7 @@ class Twin:
         self.proven, self.suspected = np.full(runs, np.inf), np.full(runs, np.inf)
         self.unconfirmed, self._open_suspicion = np.zeros(runs), np.zeros(runs, dtype=bool)
         self.alarmed, self.suspicions = np.full(runs, np.inf), np.zeros(runs)
+        self.passed = np.zeros(runs, dtype=bool)
 
     def hear(self, tick: Tick, *, frozen: bool = False) -> None:
         """Take a tick in. `frozen`: what stable did before stands in for what it does."""
@@ -88,6 +89,7 @@ class Twin:
             self.before, self.before_seconds = np.zeros_like(self.before), 0.0
         self._count(tick, np.stack([canary_bad, canary, stable_bad, stable]), frozen=frozen)
         self._weigh(canary_bad, canary, stable_bad, stable, frozen=frozen)
+        self.passed |= self.no_worse
         self._judge(tick.at, canary_bad)
         self._doubt(tick.at)
         if gap or tick.at - self.block_begun >= process.BLOCK:
@@ -191,6 +193,7 @@ class Twin:
         self.suspected[suspected] = at
         self.alarmed[suspected] = np.minimum(self.alarmed[suspected], at)
         self.suspicions[suspected] += 1
+        self.passed[suspected] = False
         self._open_suspicion[suspected] = True
         self.quick[:, :, suspected] = 0.0
         enough = telling & (self.answers >= process.LEAST_ANSWERS) & (self.slots >= process.LEAST_SLOTS)
