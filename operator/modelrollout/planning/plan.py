@@ -100,30 +100,44 @@ class Plan:
     unplanned: tuple[str, ...]
 
 
-def make_plan(spec: Spec, basis: Basis, *, seed: int = 1, more: Sequence[float] = ()) -> Plan:
-    """The plan of a rollout; `more` are further ratios of bad answers to look for."""
+def make_plan(spec: Spec, basis: Basis, *, seed: int = 1, ratios: Sequence[float] = RATIOS) -> Plan:
+    """The plan of a rollout; how much more often than stable's the canary's answers are bad is asked for `ratios`."""
     strategy, replicas = spec.strategy, spec.serving.replicas
     metrics = spec.analysis.sequential if spec.analysis else ()
-    planned = [m for m in metrics if m.kind in {MetricKind.ERROR_RATE, MetricKind.LATENCY}]
-    every = spec.analysis.interval.total_seconds() if spec.analysis else BLOCK
-    each = spec.serving.gpu.count if spec.serving.gpu else 0
-    steps = []
-    for step in strategy.steps:
-        pods = step.canary_replicas(replicas)
-        trial = _Trial(basis, step.weight / 100, every, ALPHA / max(1, len(metrics)), seed)
-        powers = tuple(_power(metric, step, trial, more) for metric in planned)
-        answers = basis.rate * step.weight / 100 * step.duration.total_seconds()
-        steps.append(StepPlan(step, answers, pods, each * (replicas + pods), powers))
+    planned = tuple(m for m in metrics if m.kind in {MetricKind.ERROR_RATE, MetricKind.LATENCY})
+    trial = _Trial(
+        basis=basis,
+        share=1.0,
+        every=spec.analysis.interval.total_seconds() if spec.analysis else BLOCK,
+        alpha=ALPHA / max(1, len(metrics)),
+        seed=seed,
+    )
+    steps = tuple(_step(spec, step, planned, trial, ratios) for step in strategy.steps)
     after = max(strategy.bake, strategy.drain).total_seconds()
-    everything = {metric.name for metric in spec.analysis.metrics} if spec.analysis else set[str]()
+    named = {metric.name for metric in spec.analysis.metrics} if spec.analysis else set[str]()
     return Plan(
         basis=basis,
-        steps=tuple(steps),
+        steps=steps,
         shortest=sum(step.duration.total_seconds() for step in strategy.steps) + after,
         longest=sum(step.max_duration.total_seconds() for step in strategy.steps) + after,
-        gpus=max((item.gpus for item in steps), default=each * replicas),
-        unplanned=tuple(sorted(everything - {metric.name for metric in planned})),
+        gpus=max((item.gpus for item in steps), default=_gpus(spec, replicas)),
+        unplanned=tuple(sorted(named - {metric.name for metric in planned})),
     )
+
+
+def _step(spec: Spec, step: Step, metrics: tuple[Metric, ...], trial: "_Trial", ratios: Sequence[float]) -> StepPlan:
+    pods, share = step.canary_replicas(spec.serving.replicas), step.weight / 100
+    return StepPlan(
+        step=step,
+        answers=trial.basis.rate * share * step.duration.total_seconds(),
+        pods=pods,
+        gpus=_gpus(spec, spec.serving.replicas + pods),
+        powers=tuple(_power(metric, step, replace(trial, share=share), ratios) for metric in metrics),
+    )
+
+
+def _gpus(spec: Spec, pods: int) -> int:
+    return pods * spec.serving.gpu.count if spec.serving.gpu else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +151,17 @@ class _Trial:
     seed: int
 
 
-def _power(metric: Metric, step: Step, trial: _Trial, more: Sequence[float]) -> Power:
+def _power(metric: Metric, step: Step, trial: _Trial, ratios: Sequence[float]) -> Power:
     lasts = step.duration.total_seconds()
-    found = tuple(_found(metric, worsening, lasts, trial) for worsening in _worsenings(metric, trial.basis, more))
+    found = tuple(_found(metric, worsening, lasts, trial) for worsening in _worsenings(metric, trial.basis, ratios))
     return Power(metric.name, metric.kind, _smallest(metric, lasts, trial), found)
 
 
-def _worsenings(metric: Metric, basis: Basis, more: Sequence[float]) -> Iterator[Worsening]:
+def _worsenings(metric: Metric, basis: Basis, ratios: Sequence[float]) -> Iterator[Worsening]:
     if metric.kind is MetricKind.LATENCY:
         yield from (slower(basis, factor) for factor in SLOWER)
     elif basis.behaviour.errors:
-        yield from (worse(basis, ratio * basis.behaviour.errors) for ratio in sorted({*RATIOS, *more}))
+        yield from (worse(basis, ratio * basis.behaviour.errors) for ratio in ratios)
     else:
         yield from (worse(basis, share) for share in SHARES)
 

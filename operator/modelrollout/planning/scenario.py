@@ -140,28 +140,37 @@ def parse_scenario(raw: Any) -> Scenario:
     if errors:
         lines = (f"{error.json_path.removeprefix('$').lstrip('.') or 'scenario'}: {error.message}" for error in errors)
         raise InvalidScenario("\n".join(lines))
-    stable, traffic, noise = raw.get("stable", {}), raw["traffic"], raw.get("noise", {})
-    burst = noise.get("burst", {})
     return Scenario(
         description=raw["description"],
-        traffic=Traffic(traffic["answersPerSecond"], traffic.get("swing", 0.0), _seconds(traffic.get("period", "1h"))),
-        stable=Behaviour(
-            stable.get("errorRate", 0.0), _seconds(stable.get("latency", "20ms")), stable.get("spread", 0.5)
-        ),
+        traffic=_traffic(raw["traffic"]),
+        stable=_stable(raw.get("stable", {})),
         canary=tuple(sorted((_change(item) for item in raw.get("canary", ())), key=lambda change: change.begins)),
         pods=tuple(_odd(item) for item in raw.get("pods", ())),
-        noise=Noise(
-            burst.get("factor", 1.0),
-            _seconds(burst.get("length", "30s")),
-            _seconds(burst.get("every", "10m")),
-            noise.get("jitter", 0.0),
-            noise.get("common", False),
-        ),
+        noise=_noise(raw.get("noise", {})),
         away=tuple(Away(_seconds(item["from"]), _seconds(item["for"])) for item in raw.get("prometheusAway", ())),
         queries={name: (item["stable"], item["canary"]) for name, item in raw.get("queries", {}).items()},
         seed=raw.get("seed", 1),
         until=_seconds(raw["until"]) if "until" in raw else None,
         loads=raw.get("loads", True),
+    )
+
+
+def _traffic(raw: JSON) -> Traffic:
+    return Traffic(raw["answersPerSecond"], raw.get("swing", 0.0), _seconds(raw.get("period", "1h")))
+
+
+def _stable(raw: JSON) -> Behaviour:
+    return Behaviour(raw.get("errorRate", 0.0), _seconds(raw.get("latency", "20ms")), raw.get("spread", 0.5))
+
+
+def _noise(raw: JSON) -> Noise:
+    burst = raw.get("burst", {})
+    return Noise(
+        factor=burst.get("factor", 1.0),
+        length=_seconds(burst.get("length", "30s")),
+        every=_seconds(burst.get("every", "10m")),
+        jitter=raw.get("jitter", 0.0),
+        common=raw.get("common", False),
     )
 
 

@@ -194,11 +194,15 @@ def play(name: str, raw: JSON, scenario: Scenario, source: Source | None = None)
         _roll_out(player, scenario.until or _limit(world))
     finally:
         loop.close()
+    return _played(player, left_out)
+
+
+def _played(player: _Player, left_out: tuple[str, ...]) -> Played:
+    world, users = player.world, player.world.users
     rollout = world.status.rollout
-    told = tuple(item for item in world.told if item.at >= 0)
     return Played(
         points=tuple(player.points),
-        told=told,
+        told=tuple(item for item in world.told if item.at >= 0),
         end=None if rollout else world.status.history[0],
         waits=world.status.story.message if rollout else "",
         seconds=world.seconds,

@@ -11,11 +11,11 @@ from modelrollout.cli.pictures import picture_flag, save_picture
 from modelrollout.planning.answers import Behaviour
 from modelrollout.planning.manifest import Manifest
 from modelrollout.planning.picture import draw_plan
-from modelrollout.planning.plan import Basis, make_plan
+from modelrollout.planning.plan import RATIOS, Basis, make_plan
 from modelrollout.planning.plan_words import as_data, as_words
 
 _ASSUMED_ERRORS = 0.005
-_DRAWN = (1.5, 3.0, 6.0, 10.0)
+_DRAWN = (1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0)
 
 
 @click.command()
@@ -41,7 +41,7 @@ def plan(
     """
     manifest = read_manifest(filename)
     basis = _basis(manifest, rps, error_rate, prometheus)
-    made = make_plan(manifest.spec, basis, more=_DRAWN if picture else ())
+    made = make_plan(manifest.spec, basis, ratios=_DRAWN if picture else RATIOS)
     about = manifest.name, manifest.spec.version
     click.echo(json.dumps(as_data(*about, made), indent=2) if output == "json" else as_words(*about, made))
     if picture:
