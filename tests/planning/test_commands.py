@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from modelrollout.cli.errors import Failure
 from modelrollout.core.values import format_time
 from modelrollout.planning.answers import Behaviour
 from playground.paths import REPOSITORY
@@ -20,6 +21,8 @@ from tests.planning.recorded import Pod, prometheus
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from modelrollout.core.values import JSON
 
 _EXAMPLES = REPOSITORY / "examples"
 _SMALLEST = str(_EXAMPLES / "smallest.yaml")
@@ -61,7 +64,7 @@ def test_plan_without_metrics_needs_traffic_alone() -> None:
     """A manifest without analysis has steps and durations, and nothing that could be detected."""
     done = run(MemoryCluster(), "plan", "-f", _CPU, "--rps", "50")
     assert done.exit_code == 0
-    assert "Step 1/2: weight 20 % for 30s (1m30s at most), 1 canary pod(s)\n" in done.stdout
+    assert "Step 1/2: weight 20 % for 30s (1m30s at most), 1 canary pod\n" in done.stdout
     assert "no metric with a sequential test" in done.stdout
     assert "In all: 1m30s" in done.stdout
 
@@ -225,6 +228,21 @@ def test_report_marks_what_the_cluster_still_remembers(recorded: str) -> None:
     cluster = MemoryCluster({ROLLOUTS: [obj], "events": events})
     done = run(cluster, "report", "bad", "--prometheus", recorded)
     assert done.stdout.count("RolloutStarted") == 1
+
+
+def test_report_does_without_events(recorded: str) -> None:
+    """Who may not read events is told so, and gets everything else."""
+
+    class Closed(MemoryCluster):
+        def get(self, kind: str, name: str = "", selector: str = "") -> JSON:
+            if kind == "events":
+                raise Failure("events is forbidden")
+            return super().get(kind, name, selector)
+
+    done = run(Closed({ROLLOUTS: [rolled_back()]}), "report", "bad", "--prometheus", recorded)
+    assert done.exit_code == 0
+    assert "events is forbidden" in done.stderr
+    assert "RolledBack (AnalysisFailed)" in done.stdout
 
 
 def test_report_of_an_attempt_that_is_not_there_names_those_that_are(recorded: str) -> None:

@@ -117,7 +117,7 @@ class Users:
             if ends > 0:
                 self.answers += counts.answers
                 self.bad += counts.bad
-                self.extra += count * (wanted.errors - usual.errors)
+                self.extra += count * (wanted.errors - usual.errors) * pod.new
         return found
 
     def _factor(self, new: bool, begins: float, ends: float) -> float:

@@ -66,6 +66,10 @@ def _points(manifest: Manifest, past: Past, address: str | None) -> list[Point]:
 
 
 def _events(cluster: Cluster, name: str) -> list[Any]:
-    found = cluster.get("events")["items"]
+    try:
+        found = cluster.get("events")["items"]
+    except Failure as failure:
+        click.echo(f"Without what happened when: {failure.message}", err=True)
+        return []
     about = ((event, event.get("involvedObject") or event.get("regarding") or {}) for event in found)
     return [event for event, who in about if who.get("kind") == "ModelRollout" and who.get("name") == name]
