@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelrollout.core.judge import process
+from modelrollout.core.judge import case, process
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +32,8 @@ _MOST = 60.0
 class Variant:
     """The constants of the rule; by default those that the operator has.
 
-    Not in the operator: `memory_slack` multiplies a remembered rate, and `doubt` what quick evidence is divided by, for
-    each suspicion that nothing followed for `doubt_after` seconds.
+    `memory_slack` multiplies a remembered rate, and `doubt` what quick evidence is divided by, for each suspicion that
+    nothing followed for `doubt_after` seconds.
     """
 
     rule: process.Rule = _RULE
@@ -44,9 +44,10 @@ class Variant:
     suspicious: float = process.SUSPICIOUS
     floor: float = process.FLOOR
     quick_floor: float = process.QUICK_FLOOR
-    memory_slack: float = 1.0
-    doubt: float = 1.0
-    doubt_after: float = 300.0
+    memory_slack: float = process.MOVES
+    doubt: float = 2.0
+    doubt_after: float = case.CONFIRMED_WITHIN
+    calm_cap: float = process.CALM_CAP
 
 
 class Twin:
@@ -68,7 +69,7 @@ class Twin:
         self.spread_sum, self.spread_count = np.zeros(shape), np.zeros(shape)
         self.bad, self.answers = np.zeros(shape), np.zeros(shape)
         self.slots, self.last_slot = np.zeros(shape), np.full(shape, -1e9)
-        self.calm_ratio, self.calm_share = np.zeros(shape), np.zeros(shape)
+        self.calm, self.calm_open = np.zeros((2, *shape)), np.zeros((2, *shape))
         self.proven, self.suspected = np.full(runs, np.inf), np.full(runs, np.inf)
         self.unconfirmed, self._open_suspicion = np.zeros(runs), np.zeros(runs, dtype=bool)
         self.alarmed, self.suspicions = np.full(runs, np.inf), np.zeros(runs)
@@ -108,8 +109,8 @@ class Twin:
     @property
     def no_worse(self) -> NDArray[np.bool_]:
         """Whether it is shown that the canary is not worse than is tolerated."""
-        shown = (self.calm_ratio >= process.CERTAIN) | (self.calm_share >= process.CERTAIN)
-        return np.asarray(shown.all(axis=0))
+        shown = self.calm + np.minimum(self.calm_open, self.variant.calm_cap) >= process.CERTAIN
+        return np.asarray(shown.any(axis=0).all(axis=0))
 
     def _caps(self) -> Numbers:
         caps = np.array(self.variant.rule.caps) * log(self.variant.rule.needed)
@@ -158,9 +159,8 @@ class Twin:
         self.open += gains
         self.quick = np.maximum(self.variant.quick_floor, self.quick + np.where(usable, fast, 0.0))
         tolerated = gains[process.RATIOS.index(process.TOLERATED_RATIO)]
-        self.calm_ratio = np.maximum(-process.CERTAIN, self.calm_ratio - tolerated)
         share = np.where(usable, self._share(canary_bad / ours, canary / ours), 0.0)
-        self.calm_share = np.maximum(-process.CERTAIN, self.calm_share + share)
+        self.calm_open += np.stack([-tolerated, share])
 
     def _share(self, bad: Numbers, exposed: Numbers) -> Numbers:
         """Log evidence against a share of bad answers over what is tolerated."""
@@ -210,6 +210,8 @@ class Twin:
     def _close(self, at: float) -> None:
         self.banked = np.maximum(self.variant.floor, self.banked + np.minimum(self.open, self._caps()))
         self.open = np.zeros_like(self.open)
+        self.calm = np.maximum(-process.CERTAIN, self.calm + np.minimum(self.calm_open, self.variant.calm_cap))
+        self.calm_open = np.zeros_like(self.calm_open)
         for side in (0, 2):
             self._learn(self.block[side : side + 2], self.before[side : side + 2])
         much = self.spread_count > _MOST

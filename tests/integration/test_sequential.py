@@ -103,6 +103,7 @@ def test_half_of_the_answers_bad_fails_at_once(scene: Callable[[str], Scene]) ->
     assert "of the canary's last" in entry["message"]
 
 
+@pytest.mark.long
 def test_good_version_passes_where_that_is_required(scene: Callable[[str], Scene]) -> None:
     """With requirePass a step ends once it is shown that the canary is no worse; until then it is Inconclusive."""
     here = scene("judge-pass")
@@ -111,7 +112,7 @@ def test_good_version_passes_where_that_is_required(scene: Callable[[str], Scene
         wait_for_answers(traffic)
         here.kube.apply(judged(here, NEXT, [{"weight": 50, "duration": "2s"}], metric={"requirePass": True}))
         here.wait("no proof yet", verdict("Inconclusive"), LONG)
-        here.wait("proof", verdict("Pass"), LONG)
+        here.wait("proof", verdict("Pass"), 2 * LONG)
         status = here.wait("the end", ended(NEXT), LONG)
     assert outcome(status, NEXT) == "Promoted", status
     assert "error-rate PASS: canary 0 bad of" in status["history"][0]["evidence"]

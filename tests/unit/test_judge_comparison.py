@@ -115,11 +115,24 @@ def test_good_canary_is_certified() -> None:
 
 
 def test_without_any_error_the_number_of_answers_certifies() -> None:
-    """With no bad answer on either side a ratio says nothing, but a thousand good answers exclude half a percent."""
+    """Without bad answers a ratio says nothing; a thousand good ones, not all in one minute, exclude half a percent."""
     c = begin(0.0)
-    few = advance(c, 10.0, 10.0, Arm(0.0, 300.0), Arm(0.0, 3000.0), RULE)
-    many = advance(few, 20.0, 10.0, Arm(0.0, 900.0), Arm(0.0, 9000.0), RULE)
-    assert (few.no_worse, many.no_worse) == (False, True)
+    for minute in range(1, 4):
+        c = advance(c, minute * BLOCK, BLOCK, Arm(0.0, 900.0), Arm(0.0, 9000.0), RULE)
+    assert not c.no_worse
+    assert advance(c, 4 * BLOCK, BLOCK, Arm(0.0, 900.0), Arm(0.0, 9000.0), RULE).no_worse
+
+
+def test_suspicions_in_vain_make_the_next_one_harder() -> None:
+    """A service whose errors come in clumps is not held up again and again."""
+    case, burst, calm = Case((begin(0.0),)), Arm(6.0, 100.0), Arm(0.0, 100.0)
+    heard = []
+    for second in range(5, 2000, 5):
+        canary = burst if second % 400 == 0 else calm
+        case = hear(case, float(second), 5.0, ((canary, Arm(0.0, 900.0)),), RULE)
+        heard.append(case.suspected)
+    assert len({moment for moment in heard if moment is not None}) < 4
+    assert case.doubts >= 1
 
 
 def test_remembered_stable_is_a_bet_against_its_upper_end() -> None:

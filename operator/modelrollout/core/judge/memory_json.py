@@ -104,13 +104,15 @@ def _case_json(case: Case) -> dict[str, Any]:
         "suspected": case.suspected,
         "highest": case.highest,
         "passed": case.passed,
+        "doubts": case.doubts,
+        "unsettled": case.unsettled,
         "comparisons": [_comparison_json(comparison) for comparison in case.comparisons],
     }
 
 
 def _case(raw: Mapping[str, Any]) -> Case:
     comparisons = tuple(_comparison(item) for item in raw["comparisons"])
-    return Case(comparisons, raw["proven"], raw["suspected"], raw["highest"], raw["passed"])
+    return Case(**{**raw, "comparisons": comparisons})
 
 
 def _comparison_json(comparison: Comparison) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def _plain(value: Any) -> Any:
 def _comparison(raw: Mapping[str, Any]) -> Comparison:
     blocks = {name: Block(Arm(*raw[name][:2]), Arm(*raw[name][2:4]), raw[name][4]) for name in ("block", "before")}
     arms = {name: Arm(*raw[name]) for name in ("stable_rate", "canary", "stable")}
-    logs = {name: tuple(raw[name]) for name in ("banked", "open", "quick")}
+    logs = {name: tuple(raw[name]) for name in ("banked", "open", "quick", "calm", "calm_open")}
     return Comparison(**{**raw, **blocks, **arms, **logs})
 
 

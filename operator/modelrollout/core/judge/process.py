@@ -19,6 +19,8 @@ PRIOR = 0.25
 """Squared spread of a side's bad answers from one minute to the next, before any has been seen."""
 PRIOR_ACROSS_TIME = 1.0
 """The same where stable is remembered, not measured: what hits both sides is no longer cancelled."""
+MOVES = 1.5
+"""A service's rate of bad answers moves by itself within hours: a remembered one is taken for so much more."""
 LEAST_EFFECT = 1.25
 QUICK_EFFECT = 2.0
 FLOOR = -4.0
@@ -28,6 +30,8 @@ QUICK_FLOOR = -2.0
 SUSPICIOUS = 100.0
 CERTAIN = log(20.0)
 """Evidence of a comparison with "worse than is tolerated" at which the canary counts as no worse (95 %)."""
+CALM_CAP = CERTAIN / 4
+"""What a block may add to it: a quiet minute of the canary, or a burst on stable's side, shows little."""
 TOLERATED_RATIO = 2.0
 TOLERATED_SHARE = 0.005
 LEAST_BAD, LEAST_ANSWERS, LEAST_SLOTS = 3, 50, 3
@@ -87,8 +91,8 @@ class Comparison:
 
     `banked` and `open` are the log evidence of closed blocks and of the one under way, per ratio. `spread` is how much
     a side's blocks vary, over how much the prior expects. `canary` and `stable` are totals of the time in which both
-    answered. `calm_ratio` and `calm_share` are log evidence that the
-    canary is no worse than is tolerated.
+    answered. `calm` is log evidence that the canary is
+    no worse than is tolerated, as a ratio and as a share, of closed blocks, `calm_open` of the one under way.
     """
 
     begun: float
@@ -105,8 +109,8 @@ class Comparison:
     stable: Arm = NOTHING
     slots: int = 0
     last_slot: float = -1.0
-    calm_ratio: float = 0.0
-    calm_share: float = 0.0
+    calm: tuple[float, float] = (0.0, 0.0)
+    calm_open: tuple[float, float] = (0.0, 0.0)
 
     @property
     def expected(self) -> float:
@@ -116,7 +120,7 @@ class Comparison:
     @property
     def no_worse(self) -> bool:
         """Whether it is shown that the canary is not worse than is tolerated."""
-        return self.calm_ratio >= CERTAIN or self.calm_share >= CERTAIN
+        return any(had + min(now, CALM_CAP) >= CERTAIN for had, now in zip(self.calm, self.calm_open, strict=True))
 
 
 def begin(at: float) -> Comparison:
@@ -124,11 +128,19 @@ def begin(at: float) -> Comparison:
     return Comparison(begun=at, block_begun=at)
 
 
-def advance(c: Comparison, at: float, seconds: float, canary: Arm, stable: Arm | None, rule: Rule) -> Comparison:
+def advance(
+    c: Comparison,
+    at: float,
+    seconds: float,
+    canary: Arm,
+    stable: Arm | None,
+    rule: Rule,
+    quick_effect: float = QUICK_EFFECT,
+) -> Comparison:
     """What is known after another tick: both sides' answers in the `seconds` before `at`.
 
-    `stable` is None when nobody serves the stable version alone any more: then what it did before stands in. A tick
-    longer than a block is a gap: a block of its own.
+    `quick_effect` is what suspicion divides counts by. `stable` is None when nobody serves the stable version alone any
+    more: then what it did before stands in. A tick longer than a block is a gap: a block of its own.
     """
     gap = seconds > BLOCK
     if gap:
@@ -137,7 +149,7 @@ def advance(c: Comparison, at: float, seconds: float, canary: Arm, stable: Arm |
         # Nothing came in: nothing was learned, but time passed for the block.
         c = replace(c, block=replace(c.block, seconds=c.block.seconds + seconds))
     else:
-        c = _weigh(_counted(c, at, seconds, canary, stable), canary, stable)
+        c = _weigh(_counted(c, at, seconds, canary, stable), canary, stable, quick_effect)
     return _close(c, at, rule) if gap or at - c.block_begun >= BLOCK else c
 
 
@@ -182,7 +194,7 @@ def _counted(c: Comparison, at: float, seconds: float, canary: Arm, stable: Arm 
     )
 
 
-def _weigh(c: Comparison, canary: Arm, stable: Arm | None) -> Comparison:
+def _weigh(c: Comparison, canary: Arm, stable: Arm | None, quick_effect: float) -> Comparison:
     """The tick's evidence added to every process."""
     if not canary.answers or (stable is not None and not stable.answers):
         return c
@@ -190,15 +202,14 @@ def _weigh(c: Comparison, canary: Arm, stable: Arm | None) -> Comparison:
     ours = _effect(c, prior, c.block.canary.answers + c.before.canary.answers)
     theirs = _effect(c, prior, c.block.stable.answers + c.before.stable.answers)
     gains, share = _gains(c, canary, stable, ours, theirs)
-    quick, _ = _gains(c, canary, stable, QUICK_EFFECT, QUICK_EFFECT)
+    quick, _ = _gains(c, canary, stable, quick_effect, quick_effect)
     opened = tuple(map(sum, zip(c.open, gains, strict=True)))
-    calm = c.calm_ratio - gains[RATIOS.index(TOLERATED_RATIO)]
+    ratio = c.calm_open[0] - gains[RATIOS.index(TOLERATED_RATIO)]
     return replace(
         c,
         open=opened,
         quick=tuple(max(QUICK_FLOOR, had + got) for had, got in zip(c.quick, quick, strict=True)),
-        calm_ratio=max(-CERTAIN, calm),
-        calm_share=max(-CERTAIN, c.calm_share + share),
+        calm_open=(ratio, c.calm_open[1] + share),
     )
 
 
@@ -226,7 +237,7 @@ def _gains(
     known = c.stable_rate
     if not known.answers:
         return _ZERO, 0.0
-    rate = (known.bad + 2 * (known.bad + 1) ** 0.5 + 1) / known.answers
+    rate = MOVES * (known.bad + 2 * (known.bad + 1) ** 0.5 + 1) / known.answers
     return tuple(bad * up - rate * exposed * (r - 1) for r, up in zip(RATIOS, _LOG_RATIOS, strict=True)), share
 
 
@@ -261,12 +272,18 @@ def _close(c: Comparison, at: float, rule: Rule) -> Comparison:
         c,
         banked=banked,
         open=_ZERO,
+        calm=(_calmer(c, 0), _calmer(c, 1)),
+        calm_open=(0.0, 0.0),
         before=c.block,
         block=Block(),
         block_begun=at,
         spread_sum=spread,
         spread_count=count,
     )
+
+
+def _calmer(c: Comparison, which: int) -> float:
+    return max(-CERTAIN, c.calm[which] + min(c.calm_open[which], CALM_CAP))
 
 
 def _variation(now: Arm, before: Arm) -> float:
