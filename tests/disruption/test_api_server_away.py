@@ -43,6 +43,8 @@ def test_good_version_outlasts_an_api_server_that_is_away(
         manifest = here.manifest(NEXT)
         # It is the user's own limit, and goes on while the API server is away: it must be longer than that.
         manifest["spec"]["strategy"]["canaryReadyDeadline"] = "5m"
+        # The gateway has missed as much as the operator, and takes its time to catch up; that is what drains are for.
+        manifest["spec"]["strategy"]["drainDuration"] = "6s"
         here.kube.apply(manifest)
         here.wait(phase, live(20) if phase == "step 1" else stage(phase))
         control.ask(here.state, "stop", name="kube-apiserver")
@@ -66,7 +68,6 @@ def test_version_that_goes_bad_meanwhile_is_taken_back_when_the_api_server_is_ba
         since = now()
         manifest = quick(here, NEXT)
         manifest["spec"]["strategy"]["steps"][0]["duration"] = "6s"
-        # The gateway has missed as much as the operator, and takes its time to catch up; that is what drains are for.
         manifest["spec"]["strategy"]["drainDuration"] = "6s"
         here.kube.apply(manifest)
         here.wait("the first step", live(20))
