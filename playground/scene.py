@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     from playground.state import State
 
 _POLL_SECONDS = 0.1
+_KNOCK = """
+import sys, time, urllib.request
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+request = urllib.request.Request(sys.argv[1], headers={"Host": sys.argv[2]})
+good, until = 0, time.monotonic() + 20
+while good < 3 and time.monotonic() < until:
+    try:
+        with direct.open(request, timeout=2):
+            good += 1
+    except OSError:
+        good = 0
+    time.sleep(0.05)
+"""
+"""Asks for the model's status through the gateway until it is told three times in a row, for 20 s at most."""
 _GATEWAY = {"name": "inference", "namespace": "default"}
 
 
@@ -115,7 +129,13 @@ class Scene:
 
     @contextmanager
     def traffic(self, rate: float = 60) -> Iterator[Traffic]:
-        """Users over REST and gRPC, from inside the box, until the block ends; then every answer is in."""
+        """Users over REST and gRPC, from inside the box, until the block ends; then every answer is in.
+
+        They come once the gateway sends requests to the model at all: on a busy machine its proxies take in a new route
+        seconds after it said that it accepted it. One that never does is not waited for without end.
+        """
+        argv = [sys.executable, "-c", _KNOCK, f"http://{API_ADDRESS}:{gateway.PORT}/v1/models/{self.name}", self.host]
+        subprocess.run(box.enter(self.state, argv), check=True)
         records = self.state.dir / f"answers-{self.name}-{time.monotonic_ns()}.ndjson"
         argv = [
             sys.executable, "-m", "playground.load", "--attached", "--host", self.host, "--model", self.name,
