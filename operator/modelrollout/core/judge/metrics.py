@@ -35,18 +35,18 @@ class Recent:
 class MetricMemory:
     """All that is remembered of a metric. `bounds` are where its comparisons cut (`arms`).
 
-    `seen` is what stable answered until bounds could be taken. `canary` and `stable` are totals by pod, an arm for each
-    comparison, since the evidence began to rise: pods are compared over the same time. `level` is the evidence when the
-    last block ended. `broken` says that half of the canary's answers were bad at once; `odd` are canary pods that were
-    bad alone; what was gathered with them was thrown away. `since` is since when the canary is judged (POSIX seconds).
-    `shapes` are the totals of a distribution's cells, canary's and stable's.
+    `seen` is what stable answered until bounds could be taken. `canary` are totals by pod, `stable` those of all of
+    them, an arm for each comparison, since the evidence began to rise: pods are compared over the same time. `level`
+    is the evidence when the last block ended. `broken` says that half of the canary's answers were bad at once; `odd`
+    are canary pods that were bad alone; what was gathered with them was thrown away. `since` is since when the canary
+    is judged (POSIX seconds). `shapes` are the totals of a distribution's cells, canary's and stable's.
     """
 
     case: Case | None = None
     bounds: tuple[Bound, ...] = ()
     seen: Counters = field(default_factory=Counters)
     canary: Mapping[str, Arms] = field(default_factory=dict)
-    stable: Mapping[str, Arms] = field(default_factory=dict)
+    stable: Arms = ()
     recent: tuple[Recent, ...] = ()
     broken: bool = False
     odd: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ def hear_round(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -
         memory,
         case=hear(memory.case, heard.at, heard.seconds, sides, rule),
         canary=_added(memory.canary, canary),
-        stable=_added(memory.stable, stable) if answered else memory.stable,
+        stable=_sum((memory.stable, theirs) if memory.stable else (theirs,), size) if answered else memory.stable,
         since=memory.since or (heard.at - heard.seconds if answered else None),
     )
     if metric.kind is MetricKind.DISTRIBUTION and answered:
@@ -92,7 +92,7 @@ def _while_rising(memory: MetricMemory, rule: Rule) -> MetricMemory:
     if memory.case.comparisons[0].block.seconds:
         return memory
     level = total_evidence(memory.case.comparisons, rule)
-    return replace(memory, level=level) if level > memory.level else replace(memory, level=level, canary={}, stable={})
+    return replace(memory, level=level) if level > memory.level else replace(memory, level=level, canary={}, stable=())
 
 
 def _with_bounds(metric: Metric, memory: MetricMemory, heard: Round) -> MetricMemory:

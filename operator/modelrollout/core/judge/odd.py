@@ -9,14 +9,13 @@ CLEARED = 10.0
 """With less evidence than this the other pods are as good as stable."""
 
 
-def odd_one(canary: Mapping[str, tuple[Arm, ...]], stable: Mapping[str, tuple[Arm, ...]]) -> str | None:
+def odd_one(canary: Mapping[str, tuple[Arm, ...]], stable: tuple[Arm, ...]) -> str | None:
     """The canary pod that alone explains why its side is worse, None when there is no such pod.
 
     Its answers are worse than those of the canary's other pods, and those are no worse than stable's.
     """
-    for index in range(min((len(arms) for arms in canary.values()), default=0)):
+    for index, base in enumerate(stable):
         pods = {pod: arms[index] for pod, arms in canary.items()}
-        base = _sum(arms[index] for arms in stable.values())
         found = worst(pods)
         if found is not None and against(_without(pods, found), base) < CLEARED:
             return found
