@@ -198,7 +198,7 @@ def _in_terminal(scene: Scene, arguments: list[str], columns: int, until: str) -
         preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - Ctrl-C needs a terminal of its own
     )
     os.close(slave)
-    limit = threading.Timer(60, process.kill)
+    limit = threading.Timer(180, process.kill)
     limit.start()
     written = ""
     for text in _read(master):
