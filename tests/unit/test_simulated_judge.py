@@ -164,7 +164,9 @@ def test_one_bad_pod_is_replaced_and_the_version_goes_on() -> None:
     assert run.world.status["stable"]["version"] == 102
 
 
-@pytest.mark.parametrize("scenario", [pytest.param(BAD, id="bad"), pytest.param(MENDED, id="mended", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "scenario", [pytest.param(BAD, id="bad"), pytest.param(MENDED, id="mended", marks=pytest.mark.long)]
+)
 def test_kill_loses_no_evidence(scenario: Scenario) -> None:
     """Killed at any write, the operator ends where it would have: what was remembered is read again."""
     for index, (where, fork) in enumerate(kill_points(begin(scenario))):
