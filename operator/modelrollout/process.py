@@ -19,6 +19,7 @@ from modelrollout.adapters.kube import KubeClient, connect, watch_session
 from modelrollout.adapters.model_servers import GrpcModelServers
 from modelrollout.adapters.prometheus import PrometheusMetrics
 from modelrollout.cache import ObjectCache
+from modelrollout.contact import Contact
 from modelrollout.handlers import WatchThread
 from modelrollout.health import health_server
 from modelrollout.logs import configure_logging
@@ -42,13 +43,18 @@ async def run(settings: OperatorSettings) -> None:
         stack.push_async_callback(servers.close)
         stack.callback(metrics.close)
         cache, queue, events = ObjectCache(), WorkQueue(), EventRecorder(client, clock)
+        contact = Contact()
         sources = Sources(servers, metrics, NodeCapacities(client), clock)
-        reconciler = Reconciler(cache, KubernetesCluster(client, cache), sources, events, queue.add)
+        reconciler = Reconciler(cache, KubernetesCluster(client, cache), sources, events, queue.add, contact)
         supervisor = _supervisor(settings, client, cache, queue)
         await stack.enter_async_context(health_server(settings.health, supervisor.synced.is_set))
         _log.info("started", version=__version__, server=credentials.server, namespaces=settings.namespaces or "all")
         await _first_to_end(
-            stopped.wait(), supervisor.run(), events.run(), _work(supervisor, queue, reconciler.reconcile)
+            stopped.wait(),
+            supervisor.run(),
+            contact.keep(client, clock),
+            events.run(),
+            _work(supervisor, queue, reconciler.reconcile),
         )
     _log.info("stopped")
 

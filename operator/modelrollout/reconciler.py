@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from modelrollout.acting import Actor, Written
+from modelrollout.contact import Contact
 from modelrollout.core.actions import Decision
 from modelrollout.core.claims import conflict
 from modelrollout.core.decide import decide
@@ -54,6 +55,7 @@ class Reconciler:
     sources: Sources
     events: Events
     wake: Callable[[Key], None]
+    contact: Contact = field(default_factory=Contact)
     _known: dict[Key, _Remembered] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -119,7 +121,8 @@ class Reconciler:
         probe, written = known.probe, known.written
         refused = next(iter(written.refused.values()), "")
         contested = written.repairs.contested(now)
-        return Memory(probe.servers, probe.analysed, probe.capacity, known.route_seen, refused, contested)
+        memory = Memory(probe.servers, probe.analysed, probe.capacity, known.route_seen, refused, contested)
+        return replace(memory, unheard=self.contact.failed)
 
     def _look_at_route(self, key: Key, known: _Remembered, children: Iterable[JSON]) -> None:
         """Note when the route was first seen as gateways have it now: propagation and drains count from there."""

@@ -109,6 +109,10 @@ class KubeClient:
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         return await self._call(_Request("DELETE", resource.path(namespace, name), body=body))
 
+    async def ping(self) -> None:
+        """Ask what anybody may ask; nothing comes of it but an error."""
+        await self._call(_Request("GET", "/version"))
+
     async def _call(self, request: _Request) -> dict[str, Any]:
         status, text = await self._send(request)
         if status == 401:

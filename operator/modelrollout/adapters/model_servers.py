@@ -25,7 +25,8 @@ from modelrollout.errors import ReloadRefused, ServerUnavailable
 
 _REPORT_DEADLINE = 2.0
 _RELOAD_DEADLINE = 10.0
-_CHANNELS = 256
+_KEPT = 10.0
+"""Seconds that an unused channel is kept, of 40 kB each: longer than the pause between questions while things change."""
 _OPTIONS = (
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
@@ -41,12 +42,13 @@ _NO_LABELS_YET = "Model labels does not init yet"
 
 
 class GrpcModelServers:
-    """One channel per address, the longest unused closed beyond 256."""
+    """One channel per address, closed once it was not used for a while."""
 
-    def __init__(self, port: int = GRPC_PORT) -> None:
-        """`port` is every server's gRPC port."""
+    def __init__(self, port: int = GRPC_PORT, kept: float = _KEPT) -> None:
+        """`port` is every server's gRPC port; channels that were not used for `kept` seconds are closed."""
         self._port = port
-        self._channels: OrderedDict[str, grpc.aio.Channel] = OrderedDict()
+        self._kept = kept
+        self._channels: OrderedDict[str, tuple[float, grpc.aio.Channel]] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def report(self, ip: str, model: str) -> ServerReport:
@@ -81,21 +83,26 @@ class GrpcModelServers:
     async def close(self) -> None:
         """Close every channel."""
         while self._channels:
-            _, channel = self._channels.popitem()
+            _, (_, channel) = self._channels.popitem()
             await channel.close()
 
     def _channel(self, ip: str) -> grpc.aio.Channel:
-        channel = self._channels.pop(ip, None)
+        now = asyncio.get_running_loop().time()
+        _, channel = self._channels.pop(ip, (now, None))
         if channel is None:
             host = f"[{ip}]" if ":" in ip else ip
             channel = grpc.aio.insecure_channel(f"{host}:{self._port}", options=_OPTIONS)
-        self._channels[ip] = channel
-        if len(self._channels) > _CHANNELS:
-            _, oldest = self._channels.popitem(last=False)
-            task = asyncio.create_task(oldest.close(grace=_RELOAD_DEADLINE))
+        self._channels[ip] = (now, channel)
+        self._close_unused(now - self._kept)
+        return channel
+
+    def _close_unused(self, since: float) -> None:
+        """The longest unused come first."""
+        while (first := next(iter(self._channels.values())))[0] < since:
+            self._channels.popitem(last=False)
+            task = asyncio.create_task(first[1].close(grace=_RELOAD_DEADLINE))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        return channel
 
 
 async def _versions(channel: grpc.aio.Channel, model: str) -> list[VersionState]:

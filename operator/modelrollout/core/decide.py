@@ -12,7 +12,7 @@ from modelrollout.core.actions import Action, Apply, Decision
 from modelrollout.core.events import events
 from modelrollout.core.evidence import marker
 from modelrollout.core.names import Track
-from modelrollout.core.pods import LOST_AFTER, SHOWS, stable_version
+from modelrollout.core.pods import LOST_AFTER, SHOWS, ready_by, stable_version
 from modelrollout.core.revisions import Revision
 from modelrollout.core.route import http_route, reweighted
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
@@ -125,14 +125,14 @@ def _due(s: Snapshot, status: Status, world: World) -> Iterator[datetime | None]
         yield s.route.seen + SLOW_GATEWAY if s.route.problem else None
     step = rollout.current_step
     if rollout.stage is Stage.PREPARING and (start := canary_deadline_start(s)):
-        yield start + strategy.canary_ready_deadline
+        yield ready_by(s, start)
     if rollout.stage is Stage.PROGRESSING and step is not None and rollout.step_started is not None:
         length = step_length(s, rollout, step)
         yield rollout.step_started + (length if length is not None else step.max_duration)
     yield suspected_until(s, rollout)
     if rollout.lost_since is not None:
         yield rollout.lost_since + LOST_AFTER
-        yield rollout.lost_since + strategy.canary_ready_deadline
+        yield ready_by(s, rollout.lost_since)
     if rollout.stage in {Stage.BAKING, Stage.ROLLING_BACK} and s.route is not None:
         yield drain_end(s.route, rollout.since, strategy)
     if rollout.stage is Stage.BAKING:

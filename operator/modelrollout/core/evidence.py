@@ -6,6 +6,7 @@ from datetime import timedelta
 from modelrollout.core.analysis import SILENT, Verdict
 from modelrollout.core.diagnosis import last_words, server_words
 from modelrollout.core.names import Track
+from modelrollout.core.pods import ready_by
 from modelrollout.core.requests import Verb, asks
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Metric, Policy
@@ -80,7 +81,7 @@ def _lost_for_good(s: Snapshot, rollout: Rollout) -> End | None:
     placed = [pod.scheduled for pod in pods if pod.scheduled is not None]
     if not pods or len(placed) < len(pods):
         return None
-    if s.now - max(rollout.lost_since, *placed) < s.spec.strategy.canary_ready_deadline:
+    if s.now < ready_by(s, max(rollout.lost_since, *placed)):
         return None
     words = server_words(pods, rollout.target.version, f"{s.target.base_path}/{rollout.target.version}")
     return End(Outcome.ROLLED_BACK, "CanaryUnavailable", f"canary pods did not come back in time: {words}", words)

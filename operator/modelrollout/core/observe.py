@@ -25,7 +25,7 @@ class Memory:
     `servers` by pod uid. `route_seen` is when the route's current generation was first seen. `refused` says which
     write the API server refused last time, and why; `contested` which child somebody else keeps changing; `invalid`
     what is wrong with a `spec` in whose place the last readable one is handed in; `conflict` which older object has a
-    match that this one claims too.
+    match that this one claims too. `unheard` is when the API server last did not answer.
     """
 
     servers: Mapping[str, Server] = field(default_factory=dict)
@@ -36,6 +36,7 @@ class Memory:
     contested: str = ""
     invalid: str = ""
     conflict: str = ""
+    unheard: datetime | None = None
 
 
 def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetime) -> Snapshot:
@@ -68,6 +69,7 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
         contested=memory.contested,
         invalid=memory.invalid,
         conflict=memory.conflict,
+        unheard=memory.unheard,
         request=metadata.get("annotations", {}).get(names.ANNOTATION_REQUEST, ""),
         stored=_stored(name, children) if rollout.get("status", {}).get("rollout") else None,
     )

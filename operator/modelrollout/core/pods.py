@@ -7,7 +7,7 @@ A stable pod gets the new revision in one of three ways, and each has its own pr
 - roll: the pod was made from the new template.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from modelrollout.core.names import Track
 from modelrollout.core.snapshot import Pod, Snapshot
@@ -18,6 +18,9 @@ SHOWS = timedelta(seconds=3)
 """A reload acts at the server's next disk poll and tick, about 1.2 s; what is seen later than this is its outcome."""
 LOST_AFTER = timedelta(seconds=5)
 """So long a canary pod that carried the weight may be unready or silent; one failed probe is not worth a setback."""
+
+SIGHT = timedelta(seconds=30)
+"""So long after the API server did not answer, pods may be shown as they were before."""
 
 
 def answering(s: Snapshot, track: Track, version: int) -> list[Pod]:
@@ -44,6 +47,12 @@ def carrying(s: Snapshot, rollout: Rollout) -> list[Pod]:
         for pod in ready(s, Track.CANARY)
         if not silent(s, pod) and (pod.report is None or version in pod.report.answering)
     ]
+
+
+def ready_by(s: Snapshot, start: datetime) -> datetime:
+    """When pods that got their place at `start` are late; never while what is known of them may be old."""
+    end = start + s.spec.strategy.canary_ready_deadline
+    return end if s.unheard is None else max(end, s.unheard + SIGHT)
 
 
 def canary_replicas(s: Snapshot, rollout: Rollout) -> int:

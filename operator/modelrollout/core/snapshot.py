@@ -221,8 +221,8 @@ class Snapshot:
     `refused` is the API server's word about a write of ours that it refused last time, empty when it took them all.
     `contested` names the child that somebody else changes again and again. `invalid` is what is wrong with `spec` as it
     stands, when `spec` here is the last one that could be read. `conflict` says which older object has a match that
-    this one claims too. `request` is the request annotation. `stored` is what the judge had remembered when it last
-    was written to the cluster.
+    this one claims too. `unheard` is when the API server last did not answer: objects may have changed since. `request`
+    is the request annotation. `stored` is what the judge had remembered when it last was written to the cluster.
     """
 
     now: datetime
@@ -243,6 +243,7 @@ class Snapshot:
     contested: str = ""
     invalid: str = ""
     conflict: str = ""
+    unheard: datetime | None = None
     request: str = ""
     stored: Memory | None = None
 

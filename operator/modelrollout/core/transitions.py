@@ -16,6 +16,7 @@ from modelrollout.core.pods import (
     load_failure,
     not_returned,
     promoted,
+    ready_by,
     stable_version,
     template,
     verified,
@@ -171,7 +172,7 @@ def _not_ready(s: Snapshot, rollout: Rollout) -> End:
 def _too_late(s: Snapshot) -> bool:
     """The deadline runs from when the canary got its place: waiting for a GPU is nobody's fault."""
     start = canary_deadline_start(s)
-    return start is not None and s.now - start >= s.spec.strategy.canary_ready_deadline
+    return start is not None and s.now >= ready_by(s, start)
 
 
 def canary_deadline_start(s: Snapshot) -> datetime | None:
@@ -238,7 +239,7 @@ def _roll_failure(s: Snapshot, rollout: Rollout, pod: Pod) -> str:
         return ""
     if pod.exit is not None:
         return f"it exited with code {pod.exit.exit_code}: {last_words(pod.exit.message)}"
-    late = pod.scheduled is not None and s.now - pod.scheduled >= s.spec.strategy.canary_ready_deadline
+    late = pod.scheduled is not None and s.now >= ready_by(s, pod.scheduled)
     if pod.ready or not late:
         return ""
     return server_words((pod,), rollout.target.version, f"{s.target.base_path}/{rollout.target.version}")

@@ -1,0 +1,95 @@
+"""Whether the API server answers, and what follows for pods that seem late."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from modelrollout.contact import Contact
+from modelrollout.core.decide import decide
+from modelrollout.core.pods import SIGHT
+from modelrollout.core.status import Stage
+from modelrollout.errors import ClusterUnavailable
+from tests.builders import NOW, canary_pod, report, rollout, snapshot, stable_pods
+from tests.deciding import decided
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+HOUR = timedelta(hours=1)
+MOMENT = timedelta(seconds=1)
+
+
+@dataclass
+class Answers:
+    """An API server that answers as it is told, question by question; after the last it hangs."""
+
+    told: list[bool]
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ping(self) -> None:
+        """The next answer."""
+        if not self.told:
+            self.over.set()
+            await asyncio.Event().wait()
+        if not self.told.pop(0):
+            raise ClusterUnavailable("refused")
+
+
+@dataclass
+class Watch:
+    """A clock that a second passes on with each look."""
+
+    looks: int = 0
+
+    def now(self) -> datetime:
+        """A second later than the last time."""
+        self.looks += 1
+        return NOW + self.looks * MOMENT
+
+
+@pytest.mark.parametrize(
+    ("told", "failed"),
+    [
+        ([True, True], None),
+        ([True, False, True], NOW + MOMENT),
+        ([False, False, True], NOW + 2 * MOMENT),
+    ],
+)
+async def test_last_silence_is_remembered(told: list[bool], failed: datetime | None) -> None:
+    """The last question without an answer counts, also when later ones were answered."""
+    contact, server = Contact(), Answers(told)
+    asking = asyncio.create_task(contact.keep(server, Watch(), period=0.0))
+    await server.over.wait()
+    asking.cancel()
+    assert contact.failed == failed
+
+
+@pytest.mark.parametrize(
+    ("unheard", "stage"),
+    [
+        pytest.param(None, Stage.ROLLING_BACK, id="always heard"),
+        pytest.param(NOW, Stage.PREPARING, id="still away"),
+        pytest.param(NOW - SIGHT + MOMENT, Stage.PREPARING, id="just back"),
+        pytest.param(NOW - SIGHT, Stage.ROLLING_BACK, id="back for long enough"),
+    ],
+)
+def test_no_pod_is_late_right_after_an_outage(unheard: datetime | None, stage: Stage) -> None:
+    """A deadline that ended meanwhile does not reject a version by pods as they were before."""
+    late = canary_pod(report(), ready=False, scheduled=NOW - HOUR)
+    given = snapshot(rollout(Stage.PREPARING), pods=(*stable_pods(report(101)), late))
+    found = decided(replace(given, unheard=unheard))
+    assert found.stage is stage
+
+
+def test_the_end_of_the_doubt_is_a_reason_to_look_again() -> None:
+    """The next pass comes when the pod may be called late, though nothing else happens until then."""
+    late = canary_pod(report(), ready=False, scheduled=NOW - HOUR)
+    given = snapshot(rollout(Stage.PREPARING), pods=(*stable_pods(report(101)), late), unheard=NOW - MOMENT)
+    requeue = decide(given).requeue
+    assert requeue is not None
+    assert requeue <= SIGHT - MOMENT
