@@ -188,7 +188,7 @@ async def test_a_refused_reload_is_told_from_one_without_answer(code: grpc.Statu
 
 
 async def test_server_can_be_asked_again_after_its_channel_was_closed() -> None:
-    """Servers come and go by the thousand, and idle ones are asked rarely: a channel is no longer kept than it is used."""
+    """Servers come and go by the thousand, and idle ones are asked rarely: unused channels are closed."""
     async with serving(Canned({101: (30, 0, "")}), kept=0.0) as servers:
         for number in [*range(20), *range(20)]:
             report = await servers.report(f"127.0.0.{number + 1}", "m")

@@ -26,7 +26,7 @@ from modelrollout.errors import ReloadRefused, ServerUnavailable
 _REPORT_DEADLINE = 2.0
 _RELOAD_DEADLINE = 10.0
 _KEPT = 10.0
-"""Seconds that an unused channel is kept, of 40 kB each: longer than the pause between questions while things change."""
+"""Seconds that an unused channel of 40 kB is kept: longer than the pause between questions while things change."""
 _OPTIONS = (
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
