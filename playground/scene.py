@@ -128,7 +128,7 @@ class Scene:
         return self.kube.list("Pod", self.namespace, labelSelector=selector)
 
     @contextmanager
-    def traffic(self, rate: float = 60) -> Iterator[Traffic]:
+    def traffic(self, rate: float = 30) -> Iterator[Traffic]:
         """Users over REST and gRPC, from inside the box, until the block ends; then every answer is in.
 
         They come once the gateway sends requests to the model at all: on a busy machine its proxies take in a new route

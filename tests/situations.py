@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playground.load import Answer
     from playground.scene import Traffic
 
-STABLE, NEXT = 101, 102
+STABLE, NEXT, LATER = 101, 102, 103
 
 
 def healthy(status: dict[str, Any]) -> bool:
@@ -36,6 +36,11 @@ def ended(version: int) -> Callable[[dict[str, Any]], bool]:
 def outcome(status: dict[str, Any], version: int) -> str | None:
     """How the last rollout of a version ended."""
     return next((e["outcome"] for e in status.get("history", ()) if e["version"] == version), None)
+
+
+def attempts(count: int) -> Callable[[dict[str, Any]], bool]:
+    """So many attempts are over, and none is under way."""
+    return lambda status: "rollout" not in status and len(status.get("history", ())) == count
 
 
 def stage(name: str) -> Callable[[dict[str, Any]], bool]:
@@ -56,7 +61,7 @@ def start(scene: Scene, **spec: Any) -> None:
     scene.wait("the first version serving", healthy)
 
 
-def wait_for_answers(traffic: Traffic, count: int = 100) -> None:
+def wait_for_answers(traffic: Traffic, count: int = 50) -> None:
     """Users have been answered."""
     while len(traffic.answers()) < count:
         time.sleep(0.1)

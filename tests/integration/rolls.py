@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tests.situations import quick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from playground.kube import Object
     from playground.scene import Scene
 
-LATER = 103
 MARK = [{"name": "MARK", "value": "new"}]
 
 
@@ -38,8 +35,3 @@ def own_config_maps(scene: Scene) -> list[str]:
     """Names of the rollout's ConfigMaps."""
     found = scene.kube.list("ConfigMap", labelSelector=f"modelrollout.io/rollout={scene.name}")
     return sorted(item["metadata"]["name"] for item in found)
-
-
-def attempts(count: int) -> Callable[[Object], bool]:
-    """So many attempts are over, and none is under way."""
-    return lambda status: "rollout" not in status and len(status.get("history", ())) == count

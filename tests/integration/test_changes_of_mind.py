@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.situations import (
+    LATER,
     NEXT,
     PHASES,
     STABLE,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from playground.scene import Scene
 
-LATER = 103
 OFTEN = ("Preparing", "step 2", "Promoting half way", "RollingBack")
 ITS_OWN_END = {"RollingBack", "RolledBack"}
 """In these phases the fate of 102 is sealed, whatever `spec` says now."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.situations import (
+    LATER,
     NEXT,
     STABLE,
     ended,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from playground.kube import Object
     from playground.scene import Scene
-
-LATER = 103
 
 
 def _rival(newer: Scene, older: Scene, model: str) -> Object:

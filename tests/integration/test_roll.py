@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.rolls import MARK, attempts, changed, container, marked, own_config_maps
+from tests.integration.rolls import MARK, changed, container, marked, own_config_maps
 from tests.situations import (
     NEXT,
     STABLE,
+    attempts,
     containers,
     failures,
     history,

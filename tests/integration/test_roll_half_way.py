@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.integration.rolls import LATER, MARK, attempts, changed, marked, own_config_maps
+from tests.integration.rolls import MARK, changed, marked, own_config_maps
 from tests.situations import (
+    LATER,
     NEXT,
     STABLE,
+    attempts,
     containers,
     ended,
     failures,

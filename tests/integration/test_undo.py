@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.situations import (
+    LATER,
     NEXT,
     STABLE,
+    attempts,
     containers,
     failures,
     history,
@@ -29,18 +31,11 @@ if TYPE_CHECKING:
     from playground.kube import Object
     from playground.scene import Scene
 
-LATER = 103
-
 
 def _last(status: Object) -> tuple[int, str, str]:
     """Version, outcome and reason of the last attempt that is over."""
     entry = status["history"][0]
     return entry["version"], entry["outcome"], entry["reason"]
-
-
-def _attempts(count: int) -> Callable[[Object], bool]:
-    """So many attempts are over, and none is under way."""
-    return lambda status: "rollout" not in status and len(status.get("history", ())) == count
 
 
 def test_going_back_to_the_version_before_takes_no_steps(scene: Callable[[str], Scene]) -> None:
@@ -53,7 +48,7 @@ def test_going_back_to_the_version_before_takes_no_steps(scene: Callable[[str], 
         before = containers(here)
         with weights(here) as seen:
             here.kube.apply(quick(here, STABLE))
-            status = here.wait("the end", _attempts(3))
+            status = here.wait("the end", attempts(3))
         wait_for_answers(traffic, len(traffic.answers()) + 50)
     assert _last(status) == (STABLE, "Promoted", "Undone")
     assert status["stable"]["version"] == STABLE
@@ -109,7 +104,7 @@ def test_going_back_does_not_wait_for_prometheus(scene: Callable[[str], Scene]) 
         wait_for_answers(traffic, len(traffic.answers()) + 100)
         manifest["spec"]["analysis"]["prometheus"] = right
         here.kube.apply(manifest)
-        status = here.wait("the end", _attempts(3))
+        status = here.wait("the end", attempts(3))
     assert _last(status) == (STABLE, "Promoted", "Undone")
     assert versions_since(traffic, back) == {STABLE}
     assert not failures(traffic.answers())
@@ -142,7 +137,7 @@ def test_undo_of_an_undo_under_way_is_cancelled(scene: Callable[[str], Scene]) -
         here.kube.apply(quick(here, STABLE))
         here.wait("101 being loaded", stage("Promoting"))
         here.kube.apply(quick(here, NEXT))
-        status = here.wait("the end", _attempts(3))
+        status = here.wait("the end", attempts(3))
         wait_for_answers(traffic, len(traffic.answers()) + 50)
     assert history(status) == [(STABLE, "Cancelled"), (NEXT, "Promoted"), (STABLE, "Promoted")]
     assert versions_since(traffic, over_at(status, NEXT)) == {NEXT}
@@ -179,7 +174,7 @@ def test_version_before_that_does_not_load_any_more(scene: Callable[[str], Scene
         settled(here)
         here.misbehave({"versions": {str(STABLE): {"refuse_load": "no such op: Frobnicate"}}})
         here.kube.apply(quick(here, STABLE))
-        status = here.wait("the end", _attempts(3))
+        status = here.wait("the end", attempts(3))
         wait_for_answers(traffic, len(traffic.answers()) + 50)
     assert _last(status) == (STABLE, "RolledBack", "PromotionLoadFailed")
     assert "Frobnicate" in status["rejected"]["message"]
@@ -198,7 +193,7 @@ def test_going_back_while_the_new_version_bakes_is_one_call(scene: Callable[[str
         here.wait("the bake", stage("Baking"), 120)
         here.misbehave({"versions": {str(STABLE): {"refuse_load": "the directory is gone"}}})
         here.kube.apply(quick(here, STABLE))
-        status = here.wait("the end", _attempts(2))
+        status = here.wait("the end", attempts(2))
         wait_for_answers(traffic, len(traffic.answers()) + 50)
     assert _last(status) == (NEXT, "Cancelled", "SpecReturned")
     assert versions_since(traffic, over_at(status, NEXT)) == {STABLE}
