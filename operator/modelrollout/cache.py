@@ -13,7 +13,16 @@ from modelrollout.core.claims import Claim, Place, claims_of
 from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER, Track, child
 from modelrollout.core.values import JSON
 from modelrollout.ports import Key
-from modelrollout.resources import CONFIG_MAPS, DEPLOYMENTS, HTTP_ROUTES, ROLLOUTS, SERVICES, Resource, resource_version
+from modelrollout.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    HTTP_ROUTES,
+    PODS,
+    ROLLOUTS,
+    SERVICES,
+    Resource,
+    resource_version,
+)
 
 _BULKY = "kubectl.kubernetes.io/last-applied-configuration"
 _SHORT = 80
@@ -174,7 +183,8 @@ def _trim(resource: Resource, obj: JSON) -> JSON:
     metadata: dict[str, Any] = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     if _BULKY in (metadata.get("annotations") or {}):
         metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _BULKY}
-    trimmed: JSON = _shared({**obj, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata})
+    kept = {key: value for key, value in obj.items() if resource is not PODS or key != "spec"}
+    trimmed: JSON = _shared({**kept, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata})
     return trimmed
 
 

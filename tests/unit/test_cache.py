@@ -56,6 +56,16 @@ def test_a_late_event_does_not_bring_a_deleted_object_back() -> None:
     assert cache.find("ConfigMap", "default", "recsys-canary") is None
 
 
+def test_of_a_pod_only_what_it_shows_is_kept() -> None:
+    """The spec of hundreds of pods would be most of the memory, and nobody reads it."""
+    cache = ObjectCache()
+    cache.put(PODS, made("recsys-stable-1", spec={"nodeName": "gpu-0"}, status={"podIP": "10.1.0.1"}))
+    kept = cache.find("Pod", "default", "recsys-stable-1")
+    assert kept is not None
+    assert "spec" not in kept
+    assert kept["status"] == {"podIP": "10.1.0.1"}
+
+
 def test_an_object_that_only_lost_its_label_may_come_back() -> None:
     """A watch reports a label taken away as deleted; the object returns with a newer version."""
     cache = ObjectCache()
