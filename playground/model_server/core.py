@@ -74,6 +74,7 @@ class ServerCore:
 
     async def _ignored(self) -> bool:
         """Do what the faults say; True when the reload is to be answered as if it had been applied."""
+        self.faults.refresh()  # one that was asked for a moment ago, between two ticks, counts
         faults = self.faults.server
         if faults.hang_reload:
             log("W", "model_service_impl.cc", "playground fault: reload hangs")
