@@ -79,7 +79,7 @@ def test_edited_route_is_repaired_while_nothing_happens(scene: Callable[[str], S
     assert len(_events(here, "Repaired")) == 1
 
 
-@pytest.mark.parametrize("weight", [0, 100])
+@pytest.mark.parametrize("weight", [100, pytest.param(0, marks=pytest.mark.long)])
 def test_edited_route_is_repaired_in_a_step(scene: Callable[[str], Scene], weight: int) -> None:
     """A weight that somebody sets in a step is set back, the step is entered again, and the rollout ends well."""
     here = scene(f"route-edited-{weight}")

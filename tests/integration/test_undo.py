@@ -63,7 +63,7 @@ def test_going_back_to_the_version_before_takes_no_steps(scene: Callable[[str], 
     ("kept", "way"),
     [
         pytest.param(2, "Undone", marks=pytest.mark.long),
-        (1, "Promoted"),
+        pytest.param(1, "Promoted", marks=pytest.mark.long),
         pytest.param(0, "Promoted", marks=pytest.mark.long),
     ],
 )

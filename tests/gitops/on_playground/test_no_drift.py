@@ -106,7 +106,7 @@ def test_a_whole_rollout_drifts_in_no_phase(scene: Callable[[str], Scene], tmp_p
     assert {"Preparing", "Progressing", "Promoting", "Baking"} <= set(drifts)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["server-side", pytest.param("client-side", marks=pytest.mark.long)])
 def test_a_request_and_a_way_back_drift_in_no_phase(scene: Callable[[str], Scene], tmp_path: Path, way: str) -> None:
     """The annotation that people ask by is not Git's, and the rejected version stays what Git holds."""
     here = scene(f"undrift-{way}")
