@@ -10,6 +10,8 @@ from typing import Any, assert_never
 import structlog
 
 from modelrollout.core.actions import Action, Annotate, Apply, Delete, Emit, Reload
+from modelrollout.core.names import MANAGER
+from modelrollout.core.reasons import Reason
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.values import JSON
 from modelrollout.errors import ClusterUnavailable, Conflict, Refused
@@ -108,7 +110,7 @@ class Actor:
         try:
             await self.cluster.apply(key, _guarded(action), action.create)
         except Refused as error:
-            self._note_refusal(key, snapshot, written, which, str(error))
+            self._note_refusal(key, written, which, str(error))
             return False
         written.refused.pop(which, None)
         written.applied[which] = (text, _state_of(self._found(key, which)))
@@ -118,16 +120,17 @@ class Actor:
         """Whether to write once more what somebody else changed. Said once; a fight without end is not entered."""
         now = self.clock.now()
         if written.repairs.first(which, now):
-            text = f"somebody changed {which[0]} {which[1]}; it was written back"
-            self.events.emit(_owner(snapshot), "Repaired", text, warning=True)
+            found = self._found(Key(snapshot.namespace, snapshot.name), which)
+            reason = Reason.ROUTE_OVERWRITTEN if which[0] == "HTTPRoute" else Reason.CHILD_OVERWRITTEN
+            text = f"{_who_changed(found)} changed {which[0]} {which[1]}; it was written back"
+            self.events.emit(_owner(snapshot), reason, text, warning=True)
         return written.repairs.allow(which, now) or action.urgent
 
-    def _note_refusal(self, key: Key, snapshot: Snapshot, written: Written, which: ObjectName, words: str) -> None:
-        """Say it once; the next pass shows it as Stalled. The other writes of this pass go on: they may free a GPU."""
+    def _note_refusal(self, key: Key, written: Written, which: ObjectName, words: str) -> None:
+        """The next pass shows it as Stalled and says it. The other writes of this pass go on: they may free a GPU."""
         problem = f"the API server refused {which[0]} {which[1]}: {words}"
         if written.refused.get(which) != problem:
             written.refused[which] = problem
-            self.events.emit(_owner(snapshot), "WriteRefused", problem, warning=True)
             self.wake(key)
 
     def _found(self, key: Key, which: ObjectName) -> JSON | None:
@@ -143,6 +146,14 @@ def _guarded(action: Apply) -> JSON:
     if not action.seen:
         return action.manifest
     return {**action.manifest, "metadata": {**action.manifest["metadata"], "resourceVersion": action.seen}}
+
+
+def _who_changed(raw: JSON | None) -> str:
+    """The field manager that wrote last beside us, as far as the API server tells."""
+    entries = raw["metadata"].get("managedFields", ()) if raw is not None else ()
+    others = [item for item in entries if item.get("manager") != MANAGER and not item.get("subresource")]
+    last = max(others, key=lambda item: str(item.get("time", "")), default=None)
+    return str(last["manager"]) if last is not None else "somebody"
 
 
 def _owner(snapshot: Snapshot) -> JSON:

@@ -183,6 +183,10 @@ def _trim(resource: Resource, obj: JSON) -> JSON:
     metadata: dict[str, Any] = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     if _BULKY in (metadata.get("annotations") or {}):
         metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _BULKY}
+    if resource is HTTP_ROUTES:
+        # Who wrote it, for when somebody overwrites a weight; not which fields.
+        writers: list[JSON] = obj["metadata"].get("managedFields") or []
+        metadata["managedFields"] = [{k: v for k, v in item.items() if k != "fieldsV1"} for item in writers]
     kept = {key: value for key, value in obj.items() if resource is not PODS or key != "spec"}
     trimmed: JSON = _shared({**kept, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata})
     return trimmed

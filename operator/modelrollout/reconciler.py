@@ -17,6 +17,7 @@ from modelrollout.core.claims import conflict
 from modelrollout.core.decide import decide
 from modelrollout.core.observe import Memory, observe
 from modelrollout.core.readings import readings_wanted
+from modelrollout.core.reasons import Reason
 from modelrollout.core.route import acceptance
 from modelrollout.core.safety import lower_only
 from modelrollout.core.snapshot import Snapshot
@@ -153,11 +154,13 @@ class Reconciler:
         """A spec that cannot be read stops only its own object, and says so where people look."""
         before = status_from_json(rollout.get("status", {}))
         generation = rollout["metadata"].get("generation", 0)
-        status = status_to_json(stalled_alone(before, generation, self.sources.clock.now(), "InvalidSpec", problem))
+        status = status_to_json(
+            stalled_alone(before, generation, self.sources.clock.now(), Reason.INVALID_SPEC, problem)
+        )
         if status != rollout.get("status", {}):
             log.warning("invalid spec", rollout=key, problem=problem)
             await self.cluster.write_status(key, rollout, status)
-            self.events.emit(rollout, "InvalidSpec", problem, warning=True)
+            self.events.emit(rollout, Reason.INVALID_SPEC, problem, warning=True)
 
 
 def _log_decision(key: Key, snapshot: Snapshot, decision: Decision, measured: datetime | None) -> None:

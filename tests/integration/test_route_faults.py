@@ -76,7 +76,7 @@ def test_edited_route_is_repaired_while_nothing_happens(scene: Callable[[str], S
         repaired = more_answers(traffic)
     assert not failures(traffic.answers()[repaired:])
     assert settled(here)["phase"] == "Healthy"
-    assert len(_events(here, "Repaired")) == 1
+    assert len(_events(here, "RouteOverwritten")) == 1
 
 
 @pytest.mark.parametrize("weight", [100, pytest.param(0, marks=pytest.mark.long)])

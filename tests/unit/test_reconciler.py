@@ -278,7 +278,7 @@ def test_child_that_somebody_keeps_changing_is_left_after_a_while(healthy: World
             shell.change_route(30)
             lines += await shell.passes(2)
         assert lines.count("HTTPRoute recsys") <= MOST
-        assert lines.count("warning Repaired") == 1
+        assert lines.count("warning RouteOverwritten") == 1
         assert [c["reason"] for c in healthy.status["conditions"] if c["type"] == "Stalled"] == ["RouteContested"]
 
     play(healthy, scene)

@@ -13,6 +13,7 @@ from modelrollout.core.events import events
 from modelrollout.core.evidence import marker
 from modelrollout.core.names import Track
 from modelrollout.core.pods import LOST_AFTER, SHOWS, ready_by, stable_version
+from modelrollout.core.reasons import Reason
 from modelrollout.core.revisions import Revision
 from modelrollout.core.route import http_route, reweighted
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
@@ -54,28 +55,28 @@ def _stable_revision(s: Snapshot, status: Status) -> Revision | None:
     return s.revisions.get(status.stable.revision)
 
 
-def _stalled(s: Snapshot, status: Status, stable: Revision | None) -> tuple[str, str] | None:
+def _stalled(s: Snapshot, status: Status, stable: Revision | None) -> tuple[Reason, str] | None:
     """What only somebody else can mend, as (reason, message)."""
     if s.invalid:
-        return "InvalidSpec", s.invalid
+        return Reason.INVALID_SPEC, s.invalid
     if stable is None and status.stable is not None:
         lost = "the ControllerRevision of the stable version is gone"
-        return "RevisionLost", f"{lost}; set spec back to version {status.stable.version}"
+        return Reason.REVISION_LOST, f"{lost}; set spec back to version {status.stable.version}"
     for kind, name in s.taken:
         fix = "delete or rename it, or give this ModelRollout another name"
-        return "NameTaken", f"{kind} {name} exists and is not ours; {fix}"
+        return Reason.NAME_TAKEN, f"{kind} {name} exists and is not ours; {fix}"
     if s.conflict:
         fix = "give one of them hostnames of its own (or grpcHeaders), another listener, or delete one"
-        return "RouteConflict", f"{s.conflict}; {fix}"
+        return Reason.ROUTE_CONFLICT, f"{s.conflict}; {fix}"
     if s.refused:
-        return "WriteRefused", s.refused
+        return Reason.WRITE_REFUSED, s.refused
     if s.contested:
-        reason = "RouteContested" if s.contested.startswith("HTTPRoute") else "ChildContested"
+        reason = Reason.ROUTE_CONTESTED if s.contested.startswith("HTTPRoute") else Reason.CHILD_CONTESTED
         return reason, f"{s.contested} is changed by somebody else again and again; find out who, and stop it"
     return _two_do_not_fit(s, status)
 
 
-def _two_do_not_fit(s: Snapshot, status: Status) -> tuple[str, str] | None:
+def _two_do_not_fit(s: Snapshot, status: Status) -> tuple[Reason, str] | None:
     rollout = status.rollout
     if rollout is None or rollout.stage is not Stage.PREPARING or rollout.fits or status.stable is None:
         return None
@@ -84,7 +85,7 @@ def _two_do_not_fit(s: Snapshot, status: Status) -> tuple[str, str] | None:
     if not error:
         return None
     fix = "promotion by reload needs both; promotion.method: Roll does not"
-    return "NoMemoryForTwoVersions", f"both versions do not fit in one server ({error}); {fix}"
+    return Reason.NO_MEMORY_FOR_TWO_VERSIONS, f"both versions do not fit in one server ({error}); {fix}"
 
 
 def _lower_weight(s: Snapshot, status: Status, weight: int) -> Iterator[Action]:

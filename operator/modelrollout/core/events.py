@@ -1,50 +1,105 @@
 """What happened in a pass, for people: Kubernetes events, in the past tense, one per change of the status."""
 
+from collections.abc import Iterator
+
 from modelrollout.core.actions import Emit
+from modelrollout.core.reasons import STALLS, Reason
 from modelrollout.core.snapshot import Snapshot
-from modelrollout.core.status import Outcome, Rollout, Stage, Status
+from modelrollout.core.status import Condition, Outcome, Rollout, Stage, Status
 from modelrollout.core.verdicts import head
+
+_HINDRANCES = {
+    Reason.INSUFFICIENT_GPU: Reason.GPU_CAPACITY_INSUFFICIENT,
+    Reason.MODEL_LOAD_FAILED: Reason.MODEL_LOAD_FAILED,
+}
+"""Reasons of condition Progressing that are worth an event, and the event's."""
 
 
 def events(s: Snapshot, status: Status) -> tuple[Emit, ...]:
     """What happened between the status before this pass and after it: one event per change, past tense."""
+    return (*_of_rollout(s, status), *_of_conditions(s.status, status), *_of_silence(s.status, status))
+
+
+def _of_rollout(s: Snapshot, status: Status) -> Iterator[Emit]:
     before, after = s.status.rollout, status.rollout
     if before is None and after is not None:
-        return (Emit("RolloutStarted", f"attempt {after.attempt}: version {after.target.version}"),)
-    if before is not None and after is None:
-        return (_ending(status),)
-    if before is None or after is None:
-        return ()
-    if before.stage is not after.stage:
-        return (_stage_event(after),)
+        yield Emit(Reason.ROLLOUT_STARTED, f"attempt {after.attempt}: version {after.target.version}")
+    elif before is not None and after is None:
+        yield _ending(status)
+    elif before is not None and after is not None:
+        if before.stage is not after.stage:
+            yield _stage_event(s, after)
+        else:
+            yield from _of_suspicion(status, before, after)
+        yield from _of_weight(before, after)
+
+
+def _of_weight(before: Rollout, after: Rollout) -> Iterator[Emit]:
+    step = after.current_step
+    if after.stage is not Stage.PROGRESSING or step is None:
+        return
+    where = f"step {after.step}/{len(after.steps)}: {step.weight} %"
+    if before.step_started is None and after.step_started is not None:
+        yield Emit(Reason.WEIGHT_LIVE, f"{where} is live")
+    if before.step != after.step:
+        yield Emit(Reason.WEIGHT_SET, where)
+
+
+def _of_suspicion(status: Status, before: Rollout, after: Rollout) -> Iterator[Emit]:
     if after.suspicions > before.suspicions:
-        return (Emit("Suspected", _said(status, after.suspect), warning=True),)
-    if before.suspected is not None and after.suspected is None:
-        return (Emit("SuspicionDropped", f"{before.suspect} did not confirm its suspicion"),)
+        yield Emit(Reason.SUSPECTED, _said(status, after.suspect), warning=True)
+    elif before.suspected is not None and after.suspected is None:
+        yield Emit(Reason.SUSPICION_DROPPED, f"{before.suspect} did not confirm its suspicion")
     if len(after.odd) > len(before.odd):
-        return (Emit("CanaryPodReplaced", f"pod {after.odd[-1]} was worse than all others", warning=True),)
-    if before.step_started is None and after.step_started is not None and after.current_step is not None:
-        return (Emit("WeightLive", f"step {after.step}/{len(after.steps)}: {after.current_step.weight} % is live"),)
-    if before.step != after.step and after.current_step is not None:
-        return (Emit("StepEntered", f"step {after.step}/{len(after.steps)}: {after.current_step.weight} %"),)
-    silent = {item.name for item in s.status.analysis if item.silent_since}
-    newly = (item for item in status.analysis if item.silent_since and item.name not in silent)
-    said = (f"{item.verdict}: {head(item.detail)}" for item in newly)
-    return tuple(Emit("AnalysisHolds", text, warning=True) for text in said)
+        yield Emit(Reason.CANARY_POD_REPLACED, f"pod {after.odd[-1]} was worse than all others", warning=True)
+
+
+def _of_conditions(before: Status, after: Status) -> Iterator[Emit]:
+    """What keeps it from going on, once when that begins."""
+    stalled, progressing = _condition(after, "Stalled"), _condition(after, "Progressing")
+    if stalled is not None and stalled.reason in STALLS and stalled.reason != _reason(before, "Stalled"):
+        yield Emit(Reason(stalled.reason), stalled.message, warning=True)
+    if progressing is not None and progressing.reason in _HINDRANCES:
+        hindrance = Reason(progressing.reason)
+        if hindrance != _reason(before, "Progressing"):
+            yield Emit(_HINDRANCES[hindrance], progressing.message, warning=True)
+
+
+def _of_silence(before: Status, after: Status) -> Iterator[Emit]:
+    silent = {item.name for item in before.analysis if item.silent_since}
+    for item in after.analysis if after.rollout is not None else ():
+        if item.silent_since and item.name not in silent:
+            yield Emit(Reason(f"Analysis{item.verdict}"), head(item.detail), warning=True)
+
+
+def _condition(status: Status, kind: str) -> Condition | None:
+    return next((item for item in status.story.conditions if item.type == kind), None)
+
+
+def _reason(status: Status, kind: str) -> str:
+    found = _condition(status, kind)
+    return found.reason if found else ""
 
 
 def _said(status: Status, metric: str) -> str:
     return next((head(item.detail) for item in status.analysis if item.name == metric), metric)
 
 
-def _stage_event(rollout: Rollout) -> Emit:
+def _stage_event(s: Snapshot, rollout: Rollout) -> Emit:
+    version = f"version {rollout.target.version}"
     if rollout.stage is Stage.ROLLING_BACK and rollout.end is not None:
-        return Emit(rollout.end.reason, rollout.end.message, warning=rollout.end.outcome is Outcome.ROLLED_BACK)
-    reasons = {Stage.PROGRESSING: "CanaryReady", Stage.PROMOTING: "StepsPassed", Stage.BAKING: "BakeStarted"}
-    return Emit(reasons.get(rollout.stage, str(rollout.stage)), f"version {rollout.target.version}")
+        end = rollout.end
+        return Emit(end.reason, f"{version}: {end.message}", warning=end.outcome is Outcome.ROLLED_BACK)
+    passed = Reason.ANALYSIS_PASSED if s.spec.analysis and rollout.steps else Reason.STEPS_PASSED
+    reasons = {
+        Stage.PROGRESSING: Reason.CANARY_READY,
+        Stage.PROMOTING: passed,
+        Stage.BAKING: Reason.BAKE_STARTED,
+    }
+    return Emit(reasons.get(rollout.stage, str(rollout.stage)), version)
 
 
 def _ending(status: Status) -> Emit:
     entry = status.history[0]
     text = f"version {entry.target.version}: {entry.end.message}"
-    return Emit(str(entry.end.outcome), text, warning=entry.end.outcome is Outcome.ROLLED_BACK)
+    return Emit(Reason(entry.end.outcome), text, warning=entry.end.outcome is Outcome.ROLLED_BACK)

@@ -7,6 +7,7 @@ from modelrollout.core.analysis import SILENT, Verdict
 from modelrollout.core.diagnosis import last_words, server_words
 from modelrollout.core.names import Track
 from modelrollout.core.pods import ready_by
+from modelrollout.core.reasons import Reason
 from modelrollout.core.requests import Verb, asks
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Metric, Policy
@@ -50,13 +51,13 @@ def _marked(s: Snapshot, rollout: Rollout) -> End | None:
             return None
         return End(Outcome(mark["outcome"]), mark["reason"], mark["message"], mark["evidence"])
     except (ValueError, KeyError, TypeError):
-        return End(Outcome.ROLLED_BACK, "Aborted", "the route carries an abort marker that cannot be read")
+        return End(Outcome.ROLLED_BACK, Reason.ABORTED, "the route carries an abort marker that cannot be read")
 
 
 def _asked_for(s: Snapshot, _: Rollout) -> End | None:
     if not asks(s, Verb.ABORT):
         return None
-    return End(Outcome.ROLLED_BACK, "AbortRequested", "somebody asked for it", f"request {s.request}")
+    return End(Outcome.ROLLED_BACK, Reason.ABORT_REQUESTED, "somebody asked for it", f"request {s.request}")
 
 
 def _unavailable(s: Snapshot, rollout: Rollout) -> End | None:
@@ -66,7 +67,7 @@ def _unavailable(s: Snapshot, rollout: Rollout) -> End | None:
     for pod in s.track(Track.CANARY):
         if pod.exit is not None and pod.exit.finished + _EXIT_PRECISION > rollout.since:
             said = f"container exited with code {pod.exit.exit_code}: {last_words(pod.exit.message)}"
-            return End(Outcome.ROLLED_BACK, "CanaryUnavailable", f"canary pod {pod.name}: {said}", said)
+            return End(Outcome.ROLLED_BACK, Reason.CANARY_UNAVAILABLE, f"canary pod {pod.name}: {said}", said)
     return None
 
 
@@ -76,7 +77,7 @@ def _lost_for_good(s: Snapshot, rollout: Rollout) -> End | None:
         return None
     if rollout.setbacks >= MAX_SETBACKS:
         said = f"canary pods were lost {rollout.setbacks} times while they had traffic"
-        return End(Outcome.ROLLED_BACK, "CanaryUnavailable", said, said)
+        return End(Outcome.ROLLED_BACK, Reason.CANARY_UNAVAILABLE, said, said)
     pods = s.track(Track.CANARY)
     placed = [pod.scheduled for pod in pods if pod.scheduled is not None]
     if not pods or len(placed) < len(pods):
@@ -84,7 +85,7 @@ def _lost_for_good(s: Snapshot, rollout: Rollout) -> End | None:
     if s.now < ready_by(s, max(rollout.lost_since, *placed)):
         return None
     words = server_words(pods, rollout.target.version, f"{s.target.base_path}/{rollout.target.version}")
-    return End(Outcome.ROLLED_BACK, "CanaryUnavailable", f"canary pods did not come back in time: {words}", words)
+    return End(Outcome.ROLLED_BACK, Reason.CANARY_UNAVAILABLE, f"canary pods did not come back in time: {words}", words)
 
 
 def _failed_metric(s: Snapshot, rollout: Rollout) -> End | None:
@@ -96,7 +97,7 @@ def _failed_metric(s: Snapshot, rollout: Rollout) -> End | None:
     if state.breaches:
         rounds = f"{state.breaches} measurements in a row" if state.breaches > 1 else "1 measurement"
         message = f"{state.last.metric} failed in {rounds}: {message}"
-    return End(Outcome.ROLLED_BACK, "AnalysisFailed", message, state.last.detail)
+    return End(Outcome.ROLLED_BACK, Reason.ANALYSIS_FAILED, message, state.last.detail)
 
 
 def _out_of_patience(s: Snapshot, rollout: Rollout) -> End | None:
@@ -111,7 +112,7 @@ def _out_of_patience(s: Snapshot, rollout: Rollout) -> End | None:
             limit, since = _open_limit(metric, state.verdict, rollout), rollout.step_started
         if limit is not None and since is not None and s.now - since >= limit:
             message = f"{metric.name} gave no verdict ({state.verdict}) in time: {head(state.last.detail)}"
-            return End(Outcome.ROLLED_BACK, f"Analysis{state.verdict}", message, state.last.detail)
+            return End(Outcome.ROLLED_BACK, Reason(f"Analysis{state.verdict}"), message, state.last.detail)
     return None
 
 

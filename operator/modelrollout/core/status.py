@@ -1,7 +1,7 @@
 """`status` of a ModelRollout: the whole state of a rollout, so that the operator may be killed at any write."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -131,6 +131,11 @@ class HistoryEntry:
     started: datetime
     ended: datetime
 
+    @property
+    def took(self) -> timedelta:
+        """How long it was under way, in whole seconds."""
+        return timedelta(seconds=(self.ended - self.started) // timedelta(seconds=1))
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -166,6 +171,7 @@ class Story:
     phase: str = ""
     message: str = ""
     progress: str = ""
+    next_decision: str = ""
     last_verdict: str = ""
     current_step: str = ""
     weight_set: int = 0

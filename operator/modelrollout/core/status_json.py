@@ -32,9 +32,10 @@ def status_to_json(status: Status) -> dict[str, Any]:
         {
             "schemaVersion": status.schema_version,
             "observedGeneration": status.observed_generation,
-            "phase": story.phase,
-            "message": story.message[:1024],
-            "progress": story.progress[:256],
+            "phase": str(story.phase),
+            "message": _line(story.message),
+            "progress": _line(story.progress),
+            "nextDecision": _line(story.next_decision) or None,
             "lastVerdict": story.last_verdict or None,
             "currentStep": story.current_step or None,
             "replicas": status.replicas,
@@ -76,6 +77,11 @@ def _without_nones(raw: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if value is not None}
 
 
+def _line(text: str) -> str:
+    """One line, as kubectl shows it: model servers and the API server speak in several."""
+    return " ".join(text.split())[:1024]
+
+
 def _time_json(moment: datetime | None) -> str | None:
     return None if moment is None else format_time(moment)
 
@@ -97,8 +103,8 @@ def _version(raw: JSON | None) -> Version | None:
 def _end_json(end: End) -> dict[str, Any]:
     return {
         "outcome": str(end.outcome),
-        "reason": end.reason,
-        "message": end.message[:1024],
+        "reason": str(end.reason),
+        "message": _line(end.message),
         "evidence": end.evidence[:2048] or None,
     }
 
@@ -189,7 +195,11 @@ def _step_json(step: Step) -> dict[str, Any]:
 def _rejected_json(rejected: Rejected | None) -> dict[str, Any] | None:
     if rejected is None:
         return None
-    return {**(_version_json(rejected.target) or {}), "reason": rejected.reason, "message": rejected.message[:1024]}
+    return {
+        **(_version_json(rejected.target) or {}),
+        "reason": str(rejected.reason),
+        "message": _line(rejected.message),
+    }
 
 
 def _rejected(raw: JSON | None) -> Rejected | None:
@@ -222,6 +232,7 @@ def _history_json(entry: HistoryEntry) -> dict[str, Any]:
             **_end_json(entry.end),
             "started": format_time(entry.started),
             "ended": format_time(entry.ended),
+            "took": format_duration(entry.took),
         }
     )
 
@@ -237,8 +248,8 @@ def _condition_json(condition: Condition) -> dict[str, Any]:
     return {
         "type": condition.type,
         "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message[:1024],
+        "reason": str(condition.reason),
+        "message": _line(condition.message),
         # metav1.Time has whole seconds
         "lastTransitionTime": condition.since.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "observedGeneration": condition.generation,

@@ -6,74 +6,53 @@ Nothing here changes with time alone, so an object where nothing happens is neve
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from modelrollout.core.analysis import Verdict
+from modelrollout.core.conditions import all_answer, conditions, conditions_unread, worst_verdict
 from modelrollout.core.diagnosis import stuck_words
 from modelrollout.core.names import Track
+from modelrollout.core.outlook import outlook, stalled_outlook
 from modelrollout.core.pods import answering, canary_replicas, changing, held_up, keeps_standby, not_returned, verified
+from modelrollout.core.reasons import Phase, Reason
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Method
-from modelrollout.core.status import Condition, Rollout, Stage, Status, Story
+from modelrollout.core.status import Rollout, Stage, Status, Story
 from modelrollout.core.suspicion import held_weight, suspected_until
 from modelrollout.core.values import format_time
 from modelrollout.core.verdicts import current, holding, waits_for_baseline
 from modelrollout.core.world import has_room, waits_for_room
 
-_WORST_FIRST = (
-    Verdict.FAIL,
-    Verdict.SUSPECT,
-    Verdict.AMBIGUOUS,
-    Verdict.ERROR,
-    Verdict.NO_DATA,
-    Verdict.INCONCLUSIVE,
-    Verdict.LOW_TRAFFIC,
-    Verdict.PASS,
-)
-
 SLOW_GATEWAY = timedelta(seconds=10)
 """A gateway that has not taken in a weight for so long is worth telling."""
 
 
-def tell(s: Snapshot, status: Status, weight: int, stalled: tuple[str, str] | None) -> Status:
+def tell(s: Snapshot, status: Status, weight: int, stalled: tuple[Reason, str] | None) -> Status:
     """The status with its story. `weight` is what the route is to say; `stalled` is (reason, message) when only
     somebody else can get things going again.
     """
     status = replace(status, observed_generation=s.generation, replicas=len(s.track(Track.STABLE)))
-    message, progress = _message(s, status), _progress(s, status)
-    if stalled:
-        message = stalled[1]
+    phase, message = _phase(s, status, stalled), stalled[1] if stalled else _message(s, status)
     story = Story(
-        phase=_phase(s, status, stalled),
+        phase=phase,
         message=message,
-        progress=progress,
-        last_verdict=_worst(status),
+        progress=_progress(s, status),
+        next_decision=stalled_outlook(stalled[0]) if stalled else outlook(s, status),
+        last_verdict=worst_verdict(status),
         current_step=_current_step(status.rollout),
         weight_set=weight,
+        conditions=conditions(s, status, phase, message, stalled),
     )
-    return replace(status, story=replace(story, conditions=_conditions(s, status, message, stalled)))
+    return replace(status, story=story)
 
 
-def _worst(status: Status) -> str:
-    seen = {judged.verdict for judged in status.analysis}
-    return next((str(verdict) for verdict in _WORST_FIRST if verdict in seen), "")
-
-
-def _phase(s: Snapshot, status: Status, stalled: tuple[str, str] | None) -> str:
+def _phase(s: Snapshot, status: Status, stalled: tuple[Reason, str] | None) -> Phase:
     if status.rollout is not None:
         failed = status.rollout.stage is Stage.INITIALIZING and any(p.exit for p in s.track(Track.STABLE))
-        return "Degraded" if failed else str(status.rollout.stage)
+        return Phase.DEGRADED if failed else Phase(status.rollout.stage)
     if status.stable is None:
-        return "Pending"
+        return Phase.PENDING
     # One that serves, but that nothing can be rolled out to, is not healthy either.
-    if stalled or not _all_answer(s, status):
-        return "Degraded"
-    return "RolledBack" if status.rejected else "Healthy"
-
-
-def _all_answer(s: Snapshot, status: Status) -> bool:
-    if status.stable is None:
-        return False
-    ready = [pod for pod in s.track(Track.STABLE) if pod.ready]
-    return len(ready) >= s.spec.serving.replicas
+    if stalled or not all_answer(s, status):
+        return Phase.DEGRADED
+    return Phase.ROLLED_BACK if status.rejected else Phase.HEALTHY
 
 
 def _current_step(rollout: Rollout | None) -> str:
@@ -138,6 +117,9 @@ def _preparing_message(s: Snapshot, rollout: Rollout) -> str:
     waiting = next((pod.unschedulable for pod in pods if pod.unschedulable), "")
     if waiting or (not pods and not has_room(s, canary_replicas(s, rollout))):
         return _no_room(s, "the canary", waiting)
+    failed = next((pod for pod in pods if pod.report and pod.report.failure(version)), None)
+    if failed is not None and failed.report is not None:
+        return f"canary pod {failed.name} could not load version {version}: {failed.report.failure(version)}"
     if len(answering(s, Track.CANARY, version)) < canary_replicas(s, rollout):
         return f"starting canary pods with version {version}"
     if not rollout.fits and rollout.method is Method.RELOAD:
@@ -211,65 +193,12 @@ def _progress(s: Snapshot, status: Status) -> str:
     return "no traffic yet"
 
 
-def _conditions(s: Snapshot, status: Status, message: str, stalled: tuple[str, str] | None) -> tuple[Condition, ...]:
-    rollout = status.rollout
-    phase = _phase(s, status, stalled)
-    settled = rollout is None and status.stable is not None
-    serving = any(pod.ready for pod in s.track(Track.STABLE))
-    stable = status.stable.version if status.stable else 0
-    wanted: dict[str, tuple[str, str, str]] = {
-        "Available": ("True", "Serving", f"version {stable} answers")
-        if serving
-        else ("False", "NoReadyPods", "no stable pod is ready"),
-        "Progressing": (_flag(rollout is not None), _progress_reason(s, rollout, phase), message),
-        "Paused": ("False", "NotPaused", ""),
-        "AnalysisSucceeded": _analysis_condition(status),
-        "Ready": (_flag(settled and not stalled and _all_answer(s, status) and not status.rejected), phase, message),
-    }
-    if rollout is not None and not stalled:
-        wanted["Reconciling"] = ("True", phase, message)
-    if stalled:
-        wanted["Stalled"] = ("True", *stalled)
-    elif settled and status.rejected is not None:
-        wanted["Stalled"] = ("True", "RolledBack", message)
-    return tuple(_condition(s, kind, *value) for kind, value in sorted(wanted.items()))
-
-
-def _flag(value: bool) -> str:
-    return "True" if value else "False"
-
-
-def _progress_reason(s: Snapshot, rollout: Rollout | None, phase: str) -> str:
-    if rollout is not None and rollout.stage is Stage.PREPARING:
-        waiting = any(pod.unschedulable for pod in s.track(Track.CANARY))
-        if waiting or (not s.track(Track.CANARY) and not has_room(s, canary_replicas(s, rollout))):
-            return "InsufficientGPU"
-    return phase
-
-
-def _analysis_condition(status: Status) -> tuple[str, str, str]:
-    worst = _worst(status)
-    if status.rejected is not None and status.rejected.reason == "AnalysisFailed":
-        return "False", "AnalysisFailed", status.rejected.message
-    if not worst:
-        return "Unknown", "NotRunning", "nothing has been judged yet"
-    detail = next(judged.detail for judged in status.analysis if judged.verdict == worst)
-    state = {Verdict.PASS: "True", Verdict.FAIL: "False"}.get(Verdict(worst), "Unknown")
-    return state, worst, detail
-
-
-def _condition(s: Snapshot, kind: str, value: str, reason: str, message: str) -> Condition:
-    before = next((c for c in s.status.story.conditions if c.type == kind), None)
-    # metav1.Time has whole seconds; the time moves only when the status flips
-    since = before.since if before and before.status == value else s.now.replace(microsecond=0)
-    return Condition(kind, value, reason, message[:1024], since, s.generation)
-
-
-def stalled_alone(before: Status, generation: int, now: datetime, reason: str, message: str) -> Status:
+def stalled_alone(before: Status, generation: int, now: datetime, reason: Reason, message: str) -> Status:
     """The status of an object whose spec cannot be read: the rollout's state stays, the story says what is wrong."""
-    old = {condition.type: condition for condition in before.story.conditions}
-    since = old["Stalled"].since if "Stalled" in old else now.replace(microsecond=0)
-    stalled = Condition("Stalled", "True", reason, message[:1024], since, generation)
-    kept = [condition for condition in old.values() if condition.type not in {"Stalled", "Reconciling", "Ready"}]
-    story = Story(phase="Degraded", message=message, conditions=tuple(sorted((*kept, stalled), key=lambda c: c.type)))
+    story = Story(
+        phase=Phase.DEGRADED,
+        message=message,
+        next_decision=stalled_outlook(reason),
+        conditions=conditions_unread(before.story.conditions, generation, now, reason, message),
+    )
     return replace(before, observed_generation=generation, story=story)

@@ -22,6 +22,7 @@ from modelrollout.core.pods import (
     verified,
 )
 from modelrollout.core.progressing import progressing, weight_gone, weight_is_live
+from modelrollout.core.reasons import Reason
 from modelrollout.core.requests import Verb, asks, handled
 from modelrollout.core.snapshot import LoadState, Pod, ServerReport, Snapshot
 from modelrollout.core.spec import Method
@@ -37,7 +38,7 @@ from modelrollout.core.status import (
 )
 from modelrollout.core.suspicion import cleared, newly_suspected
 from modelrollout.core.targets import proving_pod
-from modelrollout.core.undo import UNDONE, goes_back, method
+from modelrollout.core.undo import goes_back, method
 from modelrollout.core.values import parse_time
 from modelrollout.core.verdicts import holding, judged, metric_states, waits_for_baseline
 from modelrollout.core.world import drained
@@ -121,9 +122,9 @@ def _changed_mind(s: Snapshot, rollout: Rollout) -> End | None:
         return None
     if s.status.stable is not None and s.target.name == s.status.stable.revision:
         message = f"spec went back to version {s.target.version}"
-        return End(Outcome.CANCELLED, "SpecReturned", message)
+        return End(Outcome.CANCELLED, Reason.SPEC_RETURNED, message)
     message = f"spec asks for version {s.target.version} (revision {s.target.name}) instead"
-    return End(Outcome.SUPERSEDED, "NewRevision", message)
+    return End(Outcome.SUPERSEDED, Reason.NEW_REVISION, message)
 
 
 def _take_back(s: Snapshot, end: End) -> Status:
@@ -139,7 +140,7 @@ def _initializing(s: Snapshot, rollout: Rollout) -> Status:
         return s.status
     if not s.conflict and not weight_is_live(s, 0):
         return s.status
-    return _ended(s, rollout, End(Outcome.PROMOTED, "Initialized", "first version serves"), stable=rollout.target)
+    return _ended(s, rollout, End(Outcome.PROMOTED, Reason.INITIALIZED, "first version serves"), stable=rollout.target)
 
 
 def _preparing(s: Snapshot, rollout: Rollout) -> Status:
@@ -164,9 +165,9 @@ def _not_ready(s: Snapshot, rollout: Rollout) -> End:
     error = report.failure(stable_version(s)) if report else ""
     if error:
         message = f"both versions do not fit in one server: {error}"
-        return End(Outcome.ROLLED_BACK, "NoMemoryForTwoVersions", message, error)
+        return End(Outcome.ROLLED_BACK, Reason.NO_MEMORY_FOR_TWO_VERSIONS, message, error)
     words = server_words(s.track(Track.CANARY), rollout.target.version, f"{s.target.base_path}/{s.target.version}")
-    return End(Outcome.ROLLED_BACK, "CanaryNotReady", f"canary not ready in time: {words}", words)
+    return End(Outcome.ROLLED_BACK, Reason.CANARY_NOT_READY, f"canary not ready in time: {words}", words)
 
 
 def _too_late(s: Snapshot) -> bool:
@@ -227,7 +228,7 @@ def _promoting(s: Snapshot, rollout: Rollout) -> Status:
         error = _roll_failure(s, rollout, pod) if rollout.method is Method.ROLL else load_failure(s, rollout, pod)
         if error:
             message = f"stable pod {pod.name} could not load version {rollout.target.version}: {error}"
-            return _take_back(s, End(Outcome.ROLLED_BACK, "PromotionLoadFailed", message, error))
+            return _take_back(s, End(Outcome.ROLLED_BACK, Reason.PROMOTION_LOAD_FAILED, message, error))
     if promoted(s, rollout):
         return s.status.with_rollout(stage=Stage.BAKING, since=s.now, suspected=None, suspect="")
     return newly_suspected(s, rollout) or cleared(s, rollout) or s.status
@@ -253,9 +254,9 @@ def _baking(s: Snapshot, rollout: Rollout) -> Status:
     if not over or not canary_gone or behind or holding(s, rollout):
         return weight_gone(s)
     version = rollout.target.version
-    end = End(Outcome.PROMOTED, "Promoted", f"version {version} passed its steps and its bake", _evidence(s))
+    end = End(Outcome.PROMOTED, Reason.PROMOTED, f"version {version} passed its steps and its bake", _evidence(s))
     if not rollout.steps:
-        end = End(Outcome.PROMOTED, UNDONE, f"went back to version {version}, which had been promoted before")
+        end = End(Outcome.PROMOTED, Reason.UNDONE, f"went back to version {version}, which had been promoted before")
     return _ended(s, rollout, end, stable=replace(rollout.target, template=template(s, rollout)))
 
 

@@ -2,13 +2,11 @@
 
 from itertools import pairwise
 
+from modelrollout.core.reasons import Reason
 from modelrollout.core.revisions import Revision
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import HistoryEntry, Outcome
-
-UNDONE = "Undone"
-"""Reason in the history of a rollout that went back by the fast path."""
 
 
 def goes_back(s: Snapshot) -> bool:
@@ -30,7 +28,7 @@ def _before(s: Snapshot) -> list[str]:
 
 
 def _left(newer: HistoryEntry, older: HistoryEntry) -> str:
-    return older.target.revision if newer.end.reason == UNDONE else ""
+    return older.target.revision if newer.end.reason == Reason.UNDONE else ""
 
 
 def method(s: Snapshot, stable: Revision | None) -> Method:

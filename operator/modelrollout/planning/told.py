@@ -7,7 +7,7 @@ from modelrollout.planning.simulate import Played
 from modelrollout.planning.trace import Mark
 from modelrollout.planning.world import Happening
 
-_QUIET = frozenset({"RolloutStarted", "CanaryReady", "StepEntered", "BakeStarted"})
+_QUIET = frozenset({"RolloutStarted", "CanaryReady", "WeightSet", "BakeStarted"})
 """What people read, and what needs no line in a picture: the weight shows it."""
 
 
