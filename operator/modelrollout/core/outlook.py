@@ -6,7 +6,7 @@ Times are absolute and move only when what they follow from moves, so that nobod
 from datetime import datetime
 
 from modelrollout.core.names import Track
-from modelrollout.core.pods import answering, canary_replicas
+from modelrollout.core.pods import answering, canary_replicas, ready_by
 from modelrollout.core.reasons import Phase, Reason
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Method
@@ -69,7 +69,7 @@ def _preparing(s: Snapshot, rollout: Rollout) -> str:
     if len(placed) < len(pods) or (not pods and not has_room(s, needed)):
         return "the canary starts when a node has room for it"
     if len(answering(s, Track.CANARY, rollout.target.version)) < needed:
-        deadline = _at(max(placed) + s.spec.strategy.canary_ready_deadline) if placed else ""
+        deadline = _at(ready_by(s, max(placed))) if placed else ""
         return f"rejected at {deadline} unless the canary answers before" if deadline else "when the canary has pods"
     if not rollout.fits and rollout.method is Method.RELOAD:
         return "step 1 when one canary pod has had both versions loaded"
