@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from modelrollout.core.claims import Claim, Place, claims_of
-from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER, Track, child
+from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER, Track, child, manages_request
 from modelrollout.core.values import JSON
 from modelrollout.ports import Key
 from modelrollout.resources import (
@@ -179,8 +179,13 @@ def _exact_names(key: Key) -> Iterator[ObjectId]:
 
 
 def _trim(resource: Resource, obj: JSON) -> JSON:
-    """Without what nobody reads and much memory holds; with `kind`, which listings leave out."""
+    """Without what nobody reads and much memory holds; with `kind`, which listings leave out.
+
+    Of `managedFields` only who wrote a request is kept.
+    """
     metadata: dict[str, Any] = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    if asked := [entry for entry in obj["metadata"].get("managedFields", ()) if manages_request(entry)]:
+        metadata["managedFields"] = asked
     if _BULKY in (metadata.get("annotations") or {}):
         metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _BULKY}
     if resource is HTTP_ROUTES:

@@ -53,13 +53,11 @@ class Probe:
     def want(self, readings: Readings) -> None:
         """Follow this plan from now on; loops that it still needs go on undisturbed."""
         before, self._wanted = self._wanted, readings
-        self._keep(
-            "servers", readings.servers is not None, self._read_servers, _slower(before.servers, readings.servers)
-        )
-        self._keep(
-            "metrics", readings.metrics is not None, self._read_metrics, _other(before.metrics, readings.metrics)
-        )
-        self._keep("capacity", readings.capacity is not None, self._read_capacity, restart=False)
+        now = readings.wish != before.wish
+        slower, other = _slower(before.servers, readings.servers), _other(before.metrics, readings.metrics)
+        self._keep("servers", readings.servers is not None, self._read_servers, slower or now)
+        self._keep("metrics", readings.metrics is not None, self._read_metrics, other or now)
+        self._keep("capacity", readings.capacity is not None, self._read_capacity, now)
         if readings.capacity is None:
             self.capacity = None
         known = {uid for _, uid, _ in readings.servers.pods} if readings.servers else set()

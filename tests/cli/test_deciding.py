@@ -24,6 +24,8 @@ UNDER_WAY = "good-progressing-step-1-live"
         (["retry", "bad"], "bad-rolledback", "retry:{rejected}.2:0"),
         (["undo", "good"], "good-healthy", "undo:{stable}.2:0:{first}"),
         (["undo", "good", "--to", "101"], "good-healthy", "undo:{stable}.2:0:{first}"),
+        (["undo", "good"], UNDER_WAY, "undo:{canary}.2:1"),
+        (["undo", "good", "--to", "101"], UNDER_WAY, "undo:{canary}.2:1"),
     ],
 )
 def test_a_verb_names_what_was_seen(arguments: list[str], name: str, token: str) -> None:
@@ -50,7 +52,8 @@ def test_every_verb_has_a_command() -> None:
         (["skip", "good"], "good-healthy", "nothing is under way, so there is nothing to skip"),
         (["retry", "good"], "good-healthy", "no version is rejected, so there is nothing to retry"),
         (["retry", "good"], UNDER_WAY, "version 102 is under way"),
-        (["undo", "good"], UNDER_WAY, "version 102 is under way\nAbort it first."),
+        (["undo", "good", "--to", "7"], UNDER_WAY, "version 102 is under way\nUndo without --to takes it back."),
+        (["pause", "good"], "good-healthy", "nothing is under way, so there is nothing to pause"),
         (
             ["undo", "good", "--to", "55"],
             "good-healthy",
@@ -58,7 +61,7 @@ def test_every_verb_has_a_command() -> None:
         ),
         (["undo", "good", "--to", "102"], "good-healthy", "102 is what serves now\nPromoted before it: 101."),
         (["undo", "bad"], "bad-rolledback", "nothing was promoted before what serves now"),
-        (["pause", "good"], "good-new", "nothing serves yet"),
+        (["undo", "good"], "good-new", "nothing serves yet"),
         (["abort", "god"], "good-healthy", 'modelrollouts.modelrollout.io "god" not found'),
     ],
 )

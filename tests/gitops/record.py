@@ -29,13 +29,13 @@ ACTED_ON = {
 """Which phase each action is shown on."""
 REFUSED_ON = {
     "abort": "good-healthy",
-    "pause": "good-new",
+    "pause": "good-healthy",
     "promote": "good-healthy",
     "promote-full": "good-healthy",
-    "resume": "good-new",
+    "resume": "good-healthy",
     "retry": "good-healthy",
     "skip": "good-healthy",
-    "undo": "good-baking",
+    "undo": "good-initializing",
 }
 
 

@@ -22,7 +22,7 @@ VERBS = sorted(record.ACTED_ON)
 def _token(verb: str, obj: argo.Object) -> str | None:
     """What the command line would ask for, None when it refuses."""
     try:
-        target = request.undo_target(obj, "")[0] if verb == "undo" else ""
+        target = request.undo_target(obj, "") if verb == "undo" else ""
         return request.token(verb, obj, target)
     except Failure:
         return None
@@ -65,8 +65,8 @@ def test_what_is_offered_can_be_done(name: str) -> None:
     [
         ("good-new", set()),
         ("good-initializing", set()),
-        ("good-progressing-step-1-live", {"abort", "pause", "promote-full", "skip"}),
-        ("good-baking", {"abort", "pause", "promote-full", "skip"}),
+        ("good-progressing-step-1-live", {"abort", "pause", "promote", "promote-full", "skip", "undo"}),
+        ("good-baking", {"abort", "pause", "undo"}),
         ("bad-rollingback", set()),
         ("bad-rolledback", {"retry"}),
         ("good-healthy", {"undo"}),
@@ -78,20 +78,23 @@ def test_what_is_offered_when(name: str, offered: set[str]) -> None:
     assert {action for action, how in found.items() if not how["disabled"]} == offered
 
 
-def test_a_pause_is_ended_by_approval_or_resume() -> None:
-    """Both buttons come with the gate."""
+def test_a_pause_is_ended_by_resume() -> None:
+    """The button that pauses gives way to the one that resumes; what spec holds is no button's."""
     obj = argo.phase("good-progressing-step-1-live")
-    next(item for item in obj["status"]["conditions"] if item["type"] == "Paused")["status"] = "True"
+    obj["status"]["rollout"]["pausedSince"] = obj["status"]["rollout"]["since"]
     found = argo.discover(obj)
-    assert not any(found[action]["disabled"] for action in ("promote", "resume", "abort"))
     assert found["pause"]["disabled"]
+    assert not any(found[action]["disabled"] for action in ("promote", "resume", "abort"))
+    obj["spec"]["paused"] = True
+    found = argo.discover(obj)
+    assert all(found[action]["disabled"] for action in ("promote", "promote-full", "skip"))
 
 
 def test_undo_takes_a_version() -> None:
     """The parameter of the dialog is a version that was promoted before; another is refused."""
     obj = argo.phase("good-healthy")
     asked = argo.act("undo", obj, version="101")["metadata"]["annotations"]["modelrollout.io/request"]
-    assert asked == request.token("undo", obj, request.undo_target(obj, "101")[0])
+    assert asked == request.token("undo", obj, request.undo_target(obj, "101"))
     with pytest.raises(argo.ScriptError, match="no such version was promoted before"):
         argo.act("undo", obj, version="7")
 

@@ -5,9 +5,11 @@ so that one which comes late does nothing (docs/design.md, "Requests").
 """
 
 from modelrollout.cli.errors import Failure
+from modelrollout.core.status_json import status_from_json
+from modelrollout.core.undo import earlier, safe_places
 from modelrollout.core.values import JSON
 
-UNDER_WAY_ONLY = frozenset({"promote", "promote-full", "abort", "skip"})
+UNDER_WAY_ONLY = frozenset({"promote", "promote-full", "abort", "skip", "pause", "resume"})
 """Verbs that need a rollout under way."""
 
 
@@ -26,35 +28,37 @@ def token(verb: str, obj: JSON, target: str = "") -> str:
     return f"{verb}:{revision}.{attempt}:{step}" + (f":{target}" if target else "")
 
 
-def undo_target(obj: JSON, wanted: str) -> tuple[str, int]:
-    """Revision and version to go back to: the one promoted before, or the `wanted` version or revision."""
-    status: JSON = obj.get("status", {})
-    if "rollout" in status:
-        version = status["canary"]["version"]
-        raise Failure(f"{obj['metadata']['name']}: version {version} is under way", "Abort it first.")
-    name, serving = obj["metadata"]["name"], status.get("stable", {}).get("revision", "")
-    promoted = [entry for entry in status.get("history", ()) if entry["outcome"] == "Promoted"]
-    earlier = {entry["revision"]: entry["version"] for entry in promoted if entry["revision"] != serving}
-    known = ", ".join(str(version) for version in dict.fromkeys(earlier.values())) or "none"
-    for revision, version in earlier.items():
-        if wanted in {"", revision, str(version)}:
-            return revision, version
-    if wanted and wanted in {serving, str(status.get("stable", {}).get("version"))}:
+def undo_target(obj: JSON, wanted: str) -> str:
+    """Revision to go back to: the `wanted` version or revision, else the one promoted before.
+
+    Empty for a rollout under way, which is taken back. Raises Failure when there is no such version.
+    """
+    status, name = status_from_json(obj.get("status", {})), obj["metadata"]["name"]
+    if status.stable is None:
+        raise _nothing_serves(name)
+    stable = {status.stable.revision, str(status.stable.version)}
+    if status.rollout is not None:
+        version = status.rollout.target.version
+        if wanted in {"", *stable}:
+            return ""
+        raise Failure(f"{name}: version {version} is under way", "Undo without --to takes it back.")
+    known = ", ".join(str(version) for version in dict.fromkeys(item.version for item in earlier(status))) or "none"
+    for place in earlier(status) if wanted else safe_places(status):
+        if wanted in {"", place.revision, str(place.version)}:
+            return place.revision
+    if wanted and wanted in stable:
         raise Failure(f"{name}: {wanted} is what serves now", f"Promoted before it: {known}.")
     if wanted:
         raise Failure(f"{name}: {wanted} was never promoted here, or too long ago", f"Promoted before: {known}.")
-    raise Failure(f"{name}: nothing was promoted before what serves now, so there is nothing to go back to")
+    raise Failure(
+        f"{name}: nothing was promoted before what serves now that nobody went back from", f"With --to: {known}."
+    )
 
 
 def answered(obj: JSON, asked: str) -> str | None:
     """What the operator answered to a token, None while it has not."""
     last: JSON = obj.get("status", {}).get("lastRequest", {})
     return str(last.get("answer", "")) if last.get("token") == asked else None
-
-
-def was_done(verb: str, answer: str) -> bool:
-    """Whether an answer means yes. All others say why not: stale, not understood, not possible now."""
-    return answer.startswith(f"{verb}: done")
 
 
 def _under_way(status: JSON) -> tuple[str, int, int]:
@@ -72,8 +76,12 @@ def _rejected(status: JSON, name: str) -> tuple[str, int, int]:
 
 def _stable(status: JSON, name: str) -> tuple[str, int, int]:
     if "stable" not in status:
-        raise Failure(f"{name}: nothing serves yet", "`kubectl modelrollout status` says what it waits for.")
+        raise _nothing_serves(name)
     return status["stable"]["revision"], _last_attempt(status), 0
+
+
+def _nothing_serves(name: str) -> Failure:
+    return Failure(f"{name}: nothing serves yet", "`kubectl modelrollout status` says what it waits for.")
 
 
 def _last_attempt(status: JSON) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from modelrollout.core.analysis import Verdict
 from modelrollout.core.names import Track
+from modelrollout.core.pausing import held_back, hold
 from modelrollout.core.pods import canary_replicas
 from modelrollout.core.reasons import Phase, Reason
 from modelrollout.core.snapshot import Snapshot
@@ -39,12 +40,13 @@ def conditions(
     rollout = status.rollout
     settled = rollout is None and status.stable is not None
     ready = settled and not stalled and all_answer(s, status) and not status.rejected
+    held = hold(s, status)
     wanted: dict[str, Said] = {
         "AnalysisSucceeded": _analysis(status),
         "Available": _available(s, status),
-        "Paused": ("False", Reason.NOT_PAUSED, "nobody has paused it"),
+        "Paused": ("True", *held) if held else ("False", Reason.NOT_PAUSED, "nobody has paused it"),
         "Progressing": (_flag(rollout is not None), _why_progressing(s, rollout, phase), message),
-        "Ready": (_flag(ready), phase, message),
+        "Ready": (_flag(ready and not held_back(s, status)), phase, message),
     }
     if rollout is not None and not stalled:
         wanted["Reconciling"] = ("True", phase, message)

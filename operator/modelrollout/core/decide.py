@@ -13,6 +13,7 @@ from modelrollout.core.events import events
 from modelrollout.core.evidence import marker
 from modelrollout.core.names import Track
 from modelrollout.core.pods import LOST_AFTER, SHOWS, ready_by, stable_version
+from modelrollout.core.preparing import canary_deadline_start, proving_report
 from modelrollout.core.reasons import Reason
 from modelrollout.core.revisions import Revision
 from modelrollout.core.route import http_route, reweighted
@@ -20,7 +21,8 @@ from modelrollout.core.snapshot import PROPAGATION, Snapshot
 from modelrollout.core.status import Stage, Status
 from modelrollout.core.story import SLOW_GATEWAY, tell
 from modelrollout.core.suspicion import suspected_until
-from modelrollout.core.transitions import canary_deadline_start, next_status, proving_report
+from modelrollout.core.transitions import next_status
+from modelrollout.core.undo import agreed, pursued
 from modelrollout.core.verdicts import next_deadline, step_length
 from modelrollout.core.world import World, drain_end, wanted_weight, wanted_world
 from modelrollout.core.writes import RESEND, owner, reloads, to_be_called, writes
@@ -31,7 +33,12 @@ def decide(s: Snapshot) -> Decision:
 
     The weight needs nothing but the status and the route, so whatever else is amiss, it is lowered.
     """
+    asked_for = s
+    s = replace(pursued(s, s.status.rollout), status=agreed(s))
     status = next_status(s)
+    if status.rollout is not None and s.status.rollout is None:
+        # A pass that starts an undo goes on as those after it will.
+        s = pursued(s, status.rollout)
     weight = wanted_weight(s, status.rollout) if status.rollout else 0
     lowered = tuple(_lower_weight(s, status, weight))
     known = replace(s, revisions={**s.revisions, s.target.name: s.target})
@@ -40,11 +47,11 @@ def decide(s: Snapshot) -> Decision:
     status = tell(s, status, weight, _stalled(s, status, stable))
     status = replace(status, selector=",".join(f"{k}={v}" for k, v in names.selector(s.name, Track.STABLE).items()))
     if world is None:
-        return Decision(status, lowered, events(s, status))
+        return Decision(status, lowered, events(asked_for, status))
     back = status.rollout is not None and status.rollout.stage is Stage.ROLLING_BACK
     # A reload call only starts here: it and the write of weight 0 run side by side.
     first = (*(reloads(known, status, world) if back else ()), *lowered)
-    then = (*writes(known, status, world, bool(lowered)), *events(s, status))
+    then = (*writes(known, status, world, bool(lowered)), *events(asked_for, status))
     return Decision(status, first, then, _requeue(s, status, world))
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from modelrollout.core.actions import Emit
+from modelrollout.core.fitting import was_done
+from modelrollout.core.pausing import command
 from modelrollout.core.reasons import STALLS, Reason
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.status import Condition, Outcome, Rollout, Stage, Status
@@ -16,8 +18,22 @@ _HINDRANCES = {
 
 
 def events(s: Snapshot, status: Status) -> tuple[Emit, ...]:
-    """What happened between the status before this pass and after it: one event per change, past tense."""
-    return (*_of_rollout(s, status), *_of_conditions(s.status, status), *_of_silence(s.status, status))
+    """What was asked for and what happened in this pass: one event per change, past tense."""
+    before = s.status
+    return (
+        *_of_request(before, status),
+        *_of_rollout(s, status),
+        *_of_conditions(before, status),
+        *_of_silence(before, status),
+    )
+
+
+def _of_request(before: Status, after: Status) -> Iterator[Emit]:
+    """What came of a request, and whose it was."""
+    request = after.last_request
+    if request is not None and request != before.last_request:
+        reason = Reason.REQUEST_DONE if was_done(request.answer) else Reason.REQUEST_DECLINED
+        yield Emit(reason, f"{request.answer} (asked by {request.by or 'somebody'})")
 
 
 def _of_rollout(s: Snapshot, status: Status) -> Iterator[Emit]:
@@ -32,6 +48,9 @@ def _of_rollout(s: Snapshot, status: Status) -> Iterator[Emit]:
         else:
             yield from _of_suspicion(status, before, after)
         yield from _of_weight(before, after)
+        if before.waiting is None and after.waiting is not None:
+            where = f"step {after.step}/{len(after.steps)}"
+            yield Emit(Reason.WAITING_FOR_APPROVAL, f"{where}: {command(s, 'promote')} goes on")
 
 
 def _of_weight(before: Rollout, after: Rollout) -> Iterator[Emit]:

@@ -5,10 +5,12 @@ from datetime import timedelta
 
 from modelrollout.core.analysis import SILENT, Verdict
 from modelrollout.core.diagnosis import last_words, server_words
+from modelrollout.core.fitting import asks
 from modelrollout.core.names import Track
+from modelrollout.core.pausing import waits_for_people
 from modelrollout.core.pods import ready_by
 from modelrollout.core.reasons import Reason
-from modelrollout.core.requests import Verb, asks
+from modelrollout.core.requests import Verb
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Metric, Policy
 from modelrollout.core.status import End, Outcome, Rollout, Stage
@@ -55,9 +57,11 @@ def _marked(s: Snapshot, rollout: Rollout) -> End | None:
 
 
 def _asked_for(s: Snapshot, _: Rollout) -> End | None:
-    if not asks(s, Verb.ABORT):
-        return None
-    return End(Outcome.ROLLED_BACK, Reason.ABORT_REQUESTED, "somebody asked for it", f"request {s.request}")
+    for verb, reason in ((Verb.ABORT, Reason.ABORT_REQUESTED), (Verb.UNDO, Reason.UNDONE)):
+        if asks(s, verb):
+            message = f"{s.asker or 'somebody'} asked for it"
+            return End(Outcome.ROLLED_BACK, reason, message, f"request {s.request}")
+    return None
 
 
 def _unavailable(s: Snapshot, rollout: Rollout) -> End | None:
@@ -109,7 +113,7 @@ def _out_of_patience(s: Snapshot, rollout: Rollout) -> End | None:
             # One silent round may be this process's first: the silence before it may have ended long ago.
             limit = _silent_limit(metric, state.verdict, rollout) if state.silent >= PROVEN_SILENT else None
         else:
-            limit, since = _open_limit(metric, state.verdict, rollout), rollout.step_started
+            limit, since = _open_limit(s, metric, state.verdict, rollout), rollout.step_started
         if limit is not None and since is not None and s.now - since >= limit:
             message = f"{metric.name} gave no verdict ({state.verdict}) in time: {head(state.last.detail)}"
             return End(Outcome.ROLLED_BACK, Reason(f"Analysis{state.verdict}"), message, state.last.detail)
@@ -122,6 +126,8 @@ def _silent_limit(metric: Metric, verdict: Verdict, rollout: Rollout) -> timedel
     return rollout.current_step.max_duration if rollout.current_step else None
 
 
-def _open_limit(metric: Metric, verdict: Verdict, rollout: Rollout) -> timedelta | None:
+def _open_limit(s: Snapshot, metric: Metric, verdict: Verdict, rollout: Rollout) -> timedelta | None:
+    """When an open verdict ends the rollout. Time that people take to decide does not run against the version."""
     asked = talking_policy(metric, verdict) is Policy.ABORT and rollout.stage is Stage.PROGRESSING
-    return rollout.current_step.max_duration if asked and rollout.current_step else None
+    counts = asked and not waits_for_people(s, rollout)
+    return rollout.current_step.max_duration if counts and rollout.current_step else None

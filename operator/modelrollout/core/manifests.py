@@ -130,9 +130,9 @@ def service(owner: Owner, track: Track) -> dict[str, Any]:
 
 
 def deployment(
-    owner: Owner, track: Track, revision: Revision, template: int, replicas: int, model: str
+    owner: Owner, track: Track, revision: Revision, template: int, replicas: int, model: str, paused: bool | None = None
 ) -> dict[str, Any]:
-    """The model servers of one track.
+    """The model servers of one track. `paused` keeps pods as they are; None leaves it to the default, which is not.
 
     The template does not name the version: a promotion by reload changes what servers have loaded, and must not
     restart them. A roll gives it another number, and with it another ConfigMap.
@@ -146,6 +146,7 @@ def deployment(
         "kind": "Deployment",
         "metadata": owner.metadata(names.child(owner.name, track), annotations=annotations),
         "spec": {
+            **({} if paused is None else {"paused": paused}),
             "replicas": replicas,
             "selector": {"matchLabels": names.selector(owner.name, track)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},

@@ -3,6 +3,8 @@
 import re
 from enum import StrEnum
 
+from modelrollout.core.values import JSON
+
 GROUP = "modelrollout.io"
 VERSION = "v1alpha1"
 MANAGER = "modelrollout"
@@ -14,6 +16,8 @@ LABEL_TRACK = f"{GROUP}/track"
 ANNOTATION_REVISION = f"{GROUP}/revision"
 ANNOTATION_ABORT = f"{GROUP}/abort"
 ANNOTATION_REQUEST = f"{GROUP}/request"
+ANNOTATION_RECONCILE = "reconcile.fluxcd.io/requestedAt"
+"""How Flux and its users ask any controller for a fresh look."""
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
 ANNOTATION_ROUTE = f"{GROUP}/route-hash"
 ANNOTATION_CONFIG = f"{GROUP}/config-hash"
@@ -76,3 +80,9 @@ def selector(rollout: str, track: Track) -> dict[str, str]:
 def labels(rollout: str) -> dict[str, str]:
     """Labels on every child. `app.kubernetes.io/instance` is left out on purpose: Argo CD would prune such children."""
     return {LABEL_MANAGED_BY: MANAGER, LABEL_ROLLOUT: rollout}
+
+
+def manages_request(entry: JSON) -> bool:
+    """Whether an entry of `metadata.managedFields` is of whoever wrote the request annotation."""
+    annotations = entry.get("fieldsV1", {}).get("f:metadata", {}).get("f:annotations", {})
+    return f"f:{ANNOTATION_REQUEST}" in annotations

@@ -71,8 +71,17 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
         conflict=memory.conflict,
         unheard=memory.unheard,
         request=metadata.get("annotations", {}).get(names.ANNOTATION_REQUEST, ""),
+        asker=_asker(metadata),
+        reconcile_wish=metadata.get("annotations", {}).get(names.ANNOTATION_RECONCILE, ""),
         stored=_stored(name, children) if rollout.get("status", {}).get("rollout") else None,
     )
+
+
+def _asker(metadata: JSON) -> str:
+    """Who wrote the request annotation and when, as far as the API server tells: its field manager, not a name."""
+    wrote = [entry for entry in metadata.get("managedFields", ()) if names.manages_request(entry)]
+    last = max(wrote, key=lambda entry: entry.get("time", ""), default=None)
+    return f"{last.get('manager', 'somebody')} at {last.get('time', 'some time')}" if last else ""
 
 
 def _stored(name: str, children: Mapping[tuple[str, str], Child]) -> Judged | None:

@@ -6,6 +6,7 @@ Times are absolute and move only when what they follow from moves, so that nobod
 from datetime import datetime
 
 from modelrollout.core.names import Track
+from modelrollout.core.pausing import held_back, hold
 from modelrollout.core.pods import answering, canary_replicas, ready_by
 from modelrollout.core.reasons import Phase, Reason
 from modelrollout.core.snapshot import Snapshot
@@ -27,6 +28,13 @@ _MENDED_BY = {
 }
 
 
+_WHEN_HELD = {
+    Reason.SPEC_PAUSED: "when spec.paused is false",
+    Reason.PAUSE_REQUESTED: "when resume is asked for",
+    Reason.WAITING_FOR_APPROVAL: "when promote is asked for",
+}
+
+
 def stalled_outlook(reason: Reason) -> str:
     """What an object waits for that cannot go on by itself."""
     return f"when {_MENDED_BY[reason]}"
@@ -34,7 +42,9 @@ def stalled_outlook(reason: Reason) -> str:
 
 def outlook(s: Snapshot, status: Status) -> str:
     """The next thing that is decided, and when or by what."""
-    rollout = status.rollout
+    rollout, held = status.rollout, hold(s, status)
+    if held is not None and (rollout is not None or held_back(s, status)):
+        return _WHEN_HELD[held[0]]
     if rollout is None:
         return _settled(s, status)
     version = rollout.target.version

@@ -4,9 +4,11 @@ docs/design.md, "A step is a state": the weight follows the state, so a step can
 """
 
 from modelrollout.core.names import Track
+from modelrollout.core.pausing import paused
 from modelrollout.core.pods import LOST_AFTER, answering, canary_replicas, carrying, ready, silent
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
-from modelrollout.core.status import Baseline, Rollout, Stage, Status
+from modelrollout.core.spec import Step
+from modelrollout.core.status import Approval, Baseline, Rollout, Stage, Status
 from modelrollout.core.suspicion import cleared, held_weight, newly_suspected
 from modelrollout.core.verdicts import metric_states, step_length
 
@@ -26,18 +28,37 @@ def progressing(s: Snapshot, rollout: Rollout) -> Status:
     if s.route is None or s.route.weight != step.weight or s.route.problem:
         # Somebody else changed the route, or a gateway does not follow it any more: the step begins again with it.
         return s.status.with_rollout(step_started=None)
-    length, proven = step_length(s, rollout, step), answering(s, Track.CANARY, rollout.target.version)
-    if (
-        rollout.suspected is not None
-        or length is None
-        or s.now - rollout.step_started < length
-        or len(proven) < _needed(s, rollout)
-    ):
+    if not _passed(s, rollout, step) or paused(s, rollout):
         return s.status
+    if step.manual and rollout.approved is None:
+        return s.status.with_rollout(waiting=rollout.waiting or s.now)
+    return left(s, rollout)
+
+
+def _passed(s: Snapshot, rollout: Rollout, step: Step) -> bool:
+    """Whether nothing stands against leaving the step: its time, its evidence, its pods. Some of it may be waived."""
+    proven = answering(s, Track.CANARY, rollout.target.version)
+    if rollout.suspected is not None or rollout.step_started is None or len(proven) < _needed(s, rollout):
+        return False
+    length = step_length(s, rollout, step)
+    match rollout.approved:
+        case Approval.FULL:
+            return True
+        case Approval.STEP:
+            return length is not None
+        case None:
+            return length is not None and s.now - rollout.step_started >= length
+
+
+def left(s: Snapshot, rollout: Rollout) -> Status:
+    """The status after the step: in the next one, or promoting. What was said about the step is over with it."""
     baseline = _kept_baseline(s, rollout)
     if rollout.step < len(rollout.steps):
-        return s.status.with_rollout(step=rollout.step + 1, step_started=None, baseline=baseline)
-    return s.status.with_rollout(stage=Stage.PROMOTING, since=s.now, baseline=baseline)
+        return s.status.with_rollout(
+            step=rollout.step + 1, step_started=None, baseline=baseline, waiting=None, approved=None
+        )
+    full = rollout.approved if rollout.approved is Approval.FULL else None
+    return s.status.with_rollout(stage=Stage.PROMOTING, since=s.now, baseline=baseline, waiting=None, approved=full)
 
 
 def _stepped_back(s: Snapshot, rollout: Rollout, weight: int) -> Status:
@@ -59,7 +80,8 @@ def _entering(s: Snapshot, rollout: Rollout) -> Status:
     if not weight_is_live(s, step.weight):
         return s.status
     since = rollout.live_since if rollout.live == step.weight else s.now
-    return s.status.with_rollout(step_started=s.now, live=step.weight, live_since=since, carriers=carriers)
+    entered = s.status.with_rollout(step_started=s.now, live=step.weight, live_since=since, carriers=carriers)
+    return entered.with_rollout(waiting=None)
 
 
 def _pods_lost(s: Snapshot, rollout: Rollout) -> Status | None:

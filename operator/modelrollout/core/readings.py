@@ -11,6 +11,7 @@ from modelrollout.core.pods import counts_as_new
 from modelrollout.core.snapshot import Pod, Snapshot
 from modelrollout.core.spec import Analysis, Gpu, Method, Metric
 from modelrollout.core.status import Baseline, Rollout, Stage
+from modelrollout.core.undo import pursued
 from modelrollout.core.values import JSON, format_duration
 
 ACTIVE_INTERVAL = timedelta(seconds=1)
@@ -80,16 +81,18 @@ def filled(plan: MetricsPlan, metric: Metric, pods: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """All of it; None for what is not needed now."""
+    """All of it; None for what is not needed now. Another `wish` than before: everything is read at once."""
 
     servers: ServerPlan | None = None
     metrics: MetricsPlan | None = None
     capacity: CapacityQuestion | None = None
+    wish: str = ""
 
 
 def readings_wanted(s: Snapshot) -> Readings:
     """What to read for this object until its state changes. Pure."""
-    return Readings(_servers(s), _metrics(s), _capacity(s))
+    s = pursued(s, s.status.rollout)
+    return Readings(_servers(s), _metrics(s), _capacity(s), s.status.reconcile_handled)
 
 
 def _servers(s: Snapshot) -> ServerPlan:

@@ -1,7 +1,8 @@
-"""Requests of people: one annotation, `modelrollout.io/request: <verb>:<revision>.<attempt>:<step>`.
+"""Requests of people: one annotation, `modelrollout.io/request: <verb>:<revision>.<attempt>:<step>[:<target>]`.
 
 The token names what it was meant for, so that one which arrives late does nothing. `status.lastRequest` keeps the last
-token that was handled; a second retry of the same revision is another attempt, hence another token.
+token that was handled. Here is how a token is read and whether it is late; `fitting` says whether its verb makes sense,
+`verbs` what it does.
 """
 
 import re
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from modelrollout.core.snapshot import Snapshot
-from modelrollout.core.status import LastRequest, Stage
 
-_TOKEN = re.compile(r"(?P<verb>[a-z-]+):(?P<revision>[0-9a-f]{10})\.(?P<attempt>\d{1,9}):(?P<step>\d{1,3})")
-_LONGEST = 256
+_TOKEN = re.compile(
+    r"(?P<verb>[a-z-]+):(?P<revision>[0-9a-f]{10})\.(?P<attempt>\d{1,9}):(?P<step>\d{1,3})(:(?P<target>[0-9a-f]{10}))?"
+)
+LONGEST = 256
+"""Characters of a token that are kept."""
 
 
 class Verb(StrEnum):
@@ -20,54 +23,69 @@ class Verb(StrEnum):
 
     ABORT = "abort"
     RETRY = "retry"
+    UNDO = "undo"
+    PAUSE = "pause"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    PROMOTE_FULL = "promote-full"
+    SKIP = "skip"
+
+
+OF_A_STEP = frozenset({Verb.PROMOTE, Verb.SKIP})
+"""Verbs that end a step: only the one that was seen."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
+    """A token that could be read. `target` is the revision to go back to, empty for the one promoted before."""
+
     verb: Verb
     revision: str
     attempt: int
+    step: int
+    target: str = ""
 
 
-def asks(s: Snapshot, verb: Verb) -> bool:
-    """Whether somebody asks for this now, and it fits what is going on."""
-    request = _pending(s)
-    return isinstance(request, _Request) and request.verb is verb and not _misses(s, request)
-
-
-def handled(s: Snapshot) -> LastRequest | None:
-    """What `status.lastRequest` says after this pass. A retry that cannot start yet stays pending."""
-    request = _pending(s)
-    waits = isinstance(request, _Request) and request.verb is Verb.RETRY and not _misses(s, request) and not s.may_start
-    if request is None or waits:
-        return s.status.last_request
-    answer = request if isinstance(request, str) else _misses(s, request) or f"{request.verb}: done"
-    return LastRequest(s.request[:_LONGEST], answer)
-
-
-def _pending(s: Snapshot) -> "_Request | str | None":
+def pending(s: Snapshot) -> Request | str | None:
     """The request that was not handled yet, what is wrong with it if it cannot be read, None when there is none."""
     last = s.status.last_request
-    if not s.request or (last is not None and last.token == s.request[:_LONGEST]):
+    if not s.request or (last is not None and last.token == s.request[:LONGEST]):
         return None
     match = _TOKEN.fullmatch(s.request)
     if match is None:
         return "not understood: a request looks like abort:0123456789.2:1, verb:revision.attempt:step"
     if match["verb"] not in set(Verb):
         return f"{match['verb']}: not understood; there are {', '.join(Verb)}"
-    return _Request(Verb(match["verb"]), match["revision"], int(match["attempt"]))
+    if match["target"] and match["verb"] != Verb.UNDO:
+        return f"{match['verb']}: not understood: only undo has a fourth part, the revision to go back to"
+    verb, attempt, step = Verb(match["verb"]), int(match["attempt"]), int(match["step"])
+    return Request(verb, match["revision"], attempt, step, match["target"] or "")
 
 
-def _misses(s: Snapshot, request: _Request) -> str:
-    """Why a request does nothing, empty when it fits. The step is not compared: an abort is wanted in any of them."""
-    rollout, rejected = s.status.rollout, s.status.rejected
+def stale(s: Snapshot, request: Request) -> str:
+    """Why a request comes too late, or was never right; empty when it speaks of what is the case."""
+    rollout = s.status.rollout
     asked = f"{request.verb}: stale, asked for revision {request.revision}, attempt {request.attempt}"
+    if request.verb is Verb.RETRY or (request.verb is Verb.UNDO and rollout is None):
+        return _stale_at_rest(s, request, asked)
+    if rollout is None:
+        return f"{asked}, which is not under way: nothing is"
+    now = f"version {rollout.target.version} is, as {rollout.target.revision}.{rollout.attempt}:{rollout.step}"
+    if (rollout.target.revision, rollout.attempt) != (request.revision, request.attempt):
+        return f"{asked}, which is not under way: {now}"
+    if request.verb in OF_A_STEP and request.step != rollout.step:
+        return f"{request.verb}: stale, asked in step {request.step}, which is over or to come: {now}"
+    return ""
+
+
+def _stale_at_rest(s: Snapshot, request: Request, asked: str) -> str:
+    """Retry speaks of the revision that was rejected last, undo of the one that serves."""
+    rollout, rejected, stable = s.status.rollout, s.status.rejected, s.status.stable
+    last = s.status.history[0].attempt if s.status.history else 0
+    meant = (request.revision, request.attempt)
     if request.verb is Verb.RETRY:
-        last = s.status.history[0].attempt if s.status.history else 0
-        fits = rollout is None and rejected is not None and rejected.target.revision == request.revision
-        return "" if fits and request.attempt == last else f"{asked}, which is not the one that was rejected last"
-    if rollout is None or (rollout.target.revision, rollout.attempt) != (request.revision, request.attempt):
-        return f"{asked}, which is not under way"
-    if rollout.stage is Stage.INITIALIZING:
-        return "abort: nothing to go back to, this is the first version; change spec.model.version instead"
-    return "abort: it is being taken back already" if rollout.stage is Stage.ROLLING_BACK else ""
+        fits = rollout is None and rejected is not None and meant == (rejected.target.revision, last)
+        return "" if fits else f"{asked}, which is not the one that was rejected last"
+    if stable is None:
+        return "undo: nothing serves yet, so there is nothing to go back from"
+    return "" if meant == (stable.revision, last) else f"{asked}, which is not what serves: version {stable.version} is"

@@ -222,7 +222,9 @@ class Snapshot:
     `contested` names the child that somebody else changes again and again. `invalid` is what is wrong with `spec` as it
     stands, when `spec` here is the last one that could be read. `conflict` says which older object has a match that
     this one claims too. `unheard` is when the API server last did not answer: objects may have changed since. `request`
-    is the request annotation. `stored` is what the judge had remembered when it last was written to the cluster.
+    is the request annotation, `asker` who wrote it and when as far as the API server tells, `reconcile_wish` the
+    annotation that asks for a fresh look. `stored` is what the judge had remembered when it last was written to the
+    cluster.
     """
 
     now: datetime
@@ -245,6 +247,8 @@ class Snapshot:
     conflict: str = ""
     unheard: datetime | None = None
     request: str = ""
+    asker: str = ""
+    reconcile_wish: str = ""
     stored: Memory | None = None
 
     def track(self, track: Track) -> tuple[Pod, ...]:

@@ -81,12 +81,16 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A state of the rollout: this share of the traffic, for at least this long. Weight in percent."""
+    """A state of the rollout: this share of the traffic, for at least this long. Weight in percent.
+
+    A `manual` one is judged like any other, and then left only when somebody says so.
+    """
 
     weight: int
     duration: timedelta
     max_duration: timedelta
     replicas: int | None = None
+    manual: bool = False
 
     def canary_replicas(self, stable_replicas: int) -> int:
         """Canary pods that carry the step's share, one at least."""
@@ -193,7 +197,7 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The whole wish of the user."""
+    """The whole wish of the user. `paused` stops a rollout where it is, and keeps the next one from starting."""
 
     model_name: str
     base_path: str
@@ -203,6 +207,7 @@ class Spec:
     strategy: Strategy
     analysis: Analysis | None
     history_limit: int
+    paused: bool = False
 
 
 WARMUP = timedelta(seconds=30)

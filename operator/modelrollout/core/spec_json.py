@@ -24,6 +24,9 @@ from modelrollout.core.spec import (
 )
 from modelrollout.core.values import JSON, parse_decimal, parse_duration
 
+MANUAL = "Manual"
+"""Value of a step's `approval` with which it waits for somebody."""
+
 
 def parse_spec(raw: JSON, name: str) -> Spec:
     """`spec` of the object called `name`. Raises InvalidSpec with the field and the reason."""
@@ -46,6 +49,7 @@ def _spec(raw: JSON, name: str) -> Spec:
         strategy=_strategy(raw["strategy"]),
         analysis=_analysis(raw["analysis"]) if "analysis" in raw else None,
         history_limit=raw.get("historyLimit", 10),
+        paused=raw.get("paused", False),
     )
 
 
@@ -94,7 +98,7 @@ def parse_step(raw: JSON) -> Step:
     """One step, of `spec` or frozen in `status`."""
     duration = parse_duration(raw["duration"])
     longest = parse_duration(raw["maxDuration"]) if "maxDuration" in raw else 3 * duration
-    return Step(raw["weight"], duration, longest, raw.get("replicas"))
+    return Step(raw["weight"], duration, longest, raw.get("replicas"), raw.get("approval") == MANUAL)
 
 
 def _max_parallel(value: int | str) -> int | str:

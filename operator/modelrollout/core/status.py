@@ -22,6 +22,13 @@ class Stage(StrEnum):
     ROLLING_BACK = "RollingBack"
 
 
+class Approval(StrEnum):
+    """What somebody has let a step off: what is left of its wait, or its evidence as well and all steps after it."""
+
+    STEP = "Step"
+    FULL = "Full"
+
+
 class Outcome(StrEnum):
     """How a rollout ended."""
 
@@ -72,7 +79,9 @@ class Rollout:
     `carriers` is how many canary pods were ready then; `lost_since` is since when fewer are, and `setbacks` how often
     the weight went to 0 for it. `suspected` is when metric `suspect` last suspected the canary, None when that is over,
     and `suspicions` how often that was. `odd` are canary pods that were bad alone. `since` is when the stage was
-    entered. `method` is frozen once the steps begin.
+    entered. `method` is frozen once the steps begin. `paused` is since when a request holds it, and `paused_by` whose;
+    `waiting` since when the step is passed but for somebody's word, and `approved` what that word was. `undoes` is what
+    `spec` asks for while this goes back from it. `requested` says who asked for what on the way.
     Without `steps` it is a way back by the fast path.
     """
 
@@ -95,6 +104,12 @@ class Rollout:
     suspicions: int = 0
     odd: tuple[str, ...] = ()
     fits: bool = False
+    paused: datetime | None = None
+    paused_by: str = ""
+    waiting: datetime | None = None
+    approved: Approval | None = None
+    undoes: Version | None = None
+    requested: str = ""
     baseline: tuple[Baseline, ...] = ()
     end: End | None = None
 
@@ -115,21 +130,23 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class LastRequest:
-    """The last request (an annotation) that was handled, and what came of it. A token is handled once."""
+    """The last request (an annotation) that was handled, whose it was, and what came of it. A token is handled once."""
 
     token: str
     answer: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One ended rollout."""
+    """One ended rollout. `requested` says who asked for what on the way, empty when nobody did."""
 
     attempt: int
     target: Version
     end: End
     started: datetime
     ended: datetime
+    requested: str = ""
 
     @property
     def took(self) -> timedelta:
@@ -180,7 +197,7 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All of `status`."""
+    """All of `status`. `reconcile_handled` is the last wish for a fresh look that was granted."""
 
     schema_version: int = SCHEMA_VERSION
     observed_generation: int = 0
@@ -192,6 +209,7 @@ class Status:
     replicas: int = 0
     selector: str = ""
     last_request: LastRequest | None = None
+    reconcile_handled: str = ""
     story: Story = field(default_factory=Story)
 
     @property

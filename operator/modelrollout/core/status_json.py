@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from modelrollout.core.spec import Method, Step
-from modelrollout.core.spec_json import parse_step
+from modelrollout.core.spec_json import MANUAL, parse_step
 from modelrollout.core.status import (
     SCHEMA_VERSION,
+    Approval,
     Baseline,
     Condition,
     End,
@@ -44,7 +45,8 @@ def status_to_json(status: Status) -> dict[str, Any]:
             "canary": _version_json(status.rollout.target if status.rollout else None),
             "rollout": _rollout_json(status.rollout, story),
             "rejected": _rejected_json(status.rejected),
-            "lastRequest": _flat(status.last_request) if status.last_request else None,
+            "lastRequest": _request_json(status.last_request),
+            "lastHandledReconcileAt": status.reconcile_handled or None,
             "analysis": [_judged_json(judged) for judged in status.analysis] or None,
             "history": [_history_json(entry) for entry in status.history] or None,
             "conditions": [_condition_json(condition) for condition in story.conditions],
@@ -64,7 +66,8 @@ def status_from_json(raw: JSON) -> Status:
         history=tuple(_history(item) for item in raw.get("history", ())),
         replicas=raw.get("replicas", 0),
         selector=raw.get("selector", ""),
-        last_request=LastRequest(**raw["lastRequest"]) if "lastRequest" in raw else None,
+        last_request=_request(raw.get("lastRequest")),
+        reconcile_handled=raw.get("lastHandledReconcileAt", ""),
         story=Story(conditions=tuple(_condition(item) for item in raw.get("conditions", ()))),
     )
 
@@ -139,6 +142,12 @@ def _rollout_json(rollout: Rollout | None, story: Story) -> dict[str, Any] | Non
             "suspicions": rollout.suspicions or None,
             "oddPods": list(rollout.odd) or None,
             "fits": rollout.fits or None,
+            "pausedSince": _time_json(rollout.paused),
+            "pausedBy": rollout.paused_by or None,
+            "waitingSince": _time_json(rollout.waiting),
+            "approved": str(rollout.approved) if rollout.approved else None,
+            "undoes": _version_json(rollout.undoes),
+            "requestedBy": rollout.requested or None,
             "baseline": [_baseline_json(item) for item in rollout.baseline] or None,
             **(_end_json(rollout.end) if rollout.end else {}),
         }
@@ -169,6 +178,12 @@ def _rollout(raw: JSON | None, target: JSON | None) -> Rollout | None:
         suspicions=raw.get("suspicions", 0),
         odd=tuple(raw.get("oddPods", ())),
         fits=raw.get("fits", False),
+        paused=_time(raw.get("pausedSince")),
+        paused_by=raw.get("pausedBy", ""),
+        waiting=_time(raw.get("waitingSince")),
+        approved=Approval(raw["approved"]) if "approved" in raw else None,
+        undoes=_version(raw.get("undoes")),
+        requested=raw.get("requestedBy", ""),
         baseline=tuple(
             Baseline(item["name"], float(item["value"]), float(item["requests"])) for item in raw.get("baseline", ())
         ),
@@ -188,8 +203,19 @@ def _step_json(step: Step) -> dict[str, Any]:
             "duration": format_duration(step.duration),
             "maxDuration": format_duration(step.max_duration),
             "replicas": step.replicas,
+            "approval": MANUAL if step.manual else None,
         }
     )
+
+
+def _request_json(request: LastRequest | None) -> dict[str, Any] | None:
+    if request is None:
+        return None
+    return _without_nones({"token": request.token, "answer": request.answer, "requestedBy": request.by or None})
+
+
+def _request(raw: JSON | None) -> LastRequest | None:
+    return LastRequest(raw["token"], raw["answer"], raw.get("requestedBy", "")) if raw else None
 
 
 def _rejected_json(rejected: Rejected | None) -> dict[str, Any] | None:
@@ -233,6 +259,7 @@ def _history_json(entry: HistoryEntry) -> dict[str, Any]:
             "started": format_time(entry.started),
             "ended": format_time(entry.ended),
             "took": format_duration(entry.took),
+            "requestedBy": entry.requested or None,
         }
     )
 
@@ -241,7 +268,8 @@ def _history(raw: JSON) -> HistoryEntry:
     version, end = _version(raw), _end(raw)
     assert version is not None
     assert end is not None
-    return HistoryEntry(raw["attempt"], version, end, parse_time(raw["started"]), parse_time(raw["ended"]))
+    started, ended = parse_time(raw["started"]), parse_time(raw["ended"])
+    return HistoryEntry(raw["attempt"], version, end, started, ended, raw.get("requestedBy", ""))
 
 
 def _condition_json(condition: Condition) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from modelrollout.core.conditions import all_answer, conditions, conditions_unre
 from modelrollout.core.diagnosis import stuck_words
 from modelrollout.core.names import Track
 from modelrollout.core.outlook import outlook, stalled_outlook
+from modelrollout.core.pausing import held_back, hold
 from modelrollout.core.pods import answering, canary_replicas, changing, held_up, keeps_standby, not_returned, verified
 from modelrollout.core.reasons import Phase, Reason
 from modelrollout.core.snapshot import Snapshot
@@ -29,7 +30,8 @@ def tell(s: Snapshot, status: Status, weight: int, stalled: tuple[Reason, str] |
     somebody else can get things going again.
     """
     status = replace(status, observed_generation=s.generation, replicas=len(s.track(Track.STABLE)))
-    phase, message = _phase(s, status, stalled), stalled[1] if stalled else _message(s, status)
+    phase = _phase(s, status, stalled)
+    message = stalled[1] if stalled else _message(s, status) + _held_words(s, status)
     story = Story(
         phase=phase,
         message=message,
@@ -43,8 +45,18 @@ def tell(s: Snapshot, status: Status, weight: int, stalled: tuple[Reason, str] |
     return replace(status, story=story)
 
 
+def _held_words(s: Snapshot, status: Status) -> str:
+    """By whom it is held, and how it goes on; empty for a rollout that nobody holds."""
+    held = hold(s, status)
+    if held is None or (status.rollout is None and not held_back(s, status)):
+        return ""
+    return f"; {held[1]}"
+
+
 def _phase(s: Snapshot, status: Status, stalled: tuple[Reason, str] | None) -> Phase:
     if status.rollout is not None:
+        if hold(s, status):
+            return Phase.PAUSED
         failed = status.rollout.stage is Stage.INITIALIZING and any(p.exit for p in s.track(Track.STABLE))
         return Phase.DEGRADED if failed else Phase(status.rollout.stage)
     if status.stable is None:
@@ -52,6 +64,8 @@ def _phase(s: Snapshot, status: Status, stalled: tuple[Reason, str] | None) -> P
     # One that serves, but that nothing can be rolled out to, is not healthy either.
     if stalled or not all_answer(s, status):
         return Phase.DEGRADED
+    if held_back(s, status):
+        return Phase.PAUSED
     return Phase.ROLLED_BACK if status.rejected else Phase.HEALTHY
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from modelrollout.core.model_config import ModelTarget, canary_target, stable_target
 from modelrollout.core.names import Track
+from modelrollout.core.pausing import paused
 from modelrollout.core.pods import (
     SHOWS,
     answering,
@@ -116,7 +117,8 @@ def _chosen(s: Snapshot, rollout: Rollout) -> set[str]:
     if not rollout.steps:
         return {pod.name for pod in pods}
     under_way = {pod.name for pod in pods if touched(rollout, pod) or verified(s, rollout, pod)}
-    if holding(s, rollout) or rollout.suspected is not None or any(pod.report is None for pod in pods):
+    unclear = holding(s, rollout) or rollout.suspected is not None or any(pod.report is None for pod in pods)
+    if unclear or paused(s, rollout):
         return under_way
     free = max(0, s.spec.strategy.parallel(s.spec.serving.replicas) - len(changing(s, rollout)))
     waiting = [pod.name for pod in pods if pod.ready and pod.name not in under_way]

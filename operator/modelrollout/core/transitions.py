@@ -3,13 +3,13 @@
 Pure. The world follows the state (`world`), so that a step can be entered, left and entered again.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 
 from modelrollout.core.diagnosis import last_words, server_words
 from modelrollout.core.evidence import proof_of_failure
-from modelrollout.core.names import Track, child
+from modelrollout.core.fitting import asks, granted, handled
+from modelrollout.core.names import Track
+from modelrollout.core.pausing import paused
 from modelrollout.core.pods import (
     answering,
     canary_replicas,
@@ -17,16 +17,17 @@ from modelrollout.core.pods import (
     not_returned,
     promoted,
     ready_by,
-    stable_version,
     template,
     verified,
 )
+from modelrollout.core.preparing import both_answer, not_ready, too_late
 from modelrollout.core.progressing import progressing, weight_gone, weight_is_live
 from modelrollout.core.reasons import Reason
-from modelrollout.core.requests import Verb, asks, handled
-from modelrollout.core.snapshot import LoadState, Pod, ServerReport, Snapshot
+from modelrollout.core.requests import Verb
+from modelrollout.core.snapshot import Pod, Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import (
+    Approval,
     End,
     HistoryEntry,
     Outcome,
@@ -37,17 +38,19 @@ from modelrollout.core.status import (
     Version,
 )
 from modelrollout.core.suspicion import cleared, newly_suspected
-from modelrollout.core.targets import proving_pod
-from modelrollout.core.undo import goes_back, method
-from modelrollout.core.values import parse_time
+from modelrollout.core.undo import goes_back, in_place_of_spec, method, undo_target
+from modelrollout.core.verbs import carried_out, noted_request
 from modelrollout.core.verdicts import holding, judged, metric_states, waits_for_baseline
 from modelrollout.core.world import drained
+
+_LONGEST_WISH = 1024
 
 
 def next_status(s: Snapshot) -> Status:
     """The status after this pass, its story aside."""
     measured = replace(s, status=replace(_with_odd_pods(s), analysis=judged(s)))
-    return replace(_next(measured), last_request=handled(s))
+    after = _next(replace(measured, status=carried_out(measured)))
+    return replace(after, last_request=handled(measured, after), reconcile_handled=s.reconcile_wish[:_LONGEST_WISH])
 
 
 def _next(s: Snapshot) -> Status:
@@ -87,11 +90,13 @@ def _settled(s: Snapshot) -> Status:
     status, target = s.status, s.target.name
     if status.stable is None:
         return _start(s, Stage.INITIALIZING)
+    if asks(s, Verb.UNDO):
+        return _undo(s)
     if status.stable.revision == target:
         return replace(status, rejected=None)
     if status.rejected is not None and status.rejected.target.revision == target and not asks(s, Verb.RETRY):
         return status
-    if not s.may_start:
+    if not s.may_start or s.spec.paused:
         return status
     return _start(s, Stage.PROMOTING if goes_back(s) else Stage.PREPARING)
 
@@ -100,8 +105,30 @@ def _start(s: Snapshot, stage: Stage) -> Status:
     """A new attempt. Straight to Promoting means the fast path back: without steps, and so without a canary."""
     target = Version(s.target.name, s.target.version)
     steps = () if stage is Stage.PROMOTING else s.spec.strategy.steps
-    rollout = Rollout(s.status.next_attempt, stage, target, s.now, s.now, steps=steps, method=_method(s))
+    request = granted(s)
+    rollout = Rollout(
+        s.status.next_attempt,
+        stage,
+        target,
+        s.now,
+        s.now,
+        steps=steps,
+        method=_method(s),
+        requested=noted_request(s, request) if request else "",
+    )
     return replace(s.status, rollout=rollout, rejected=None, analysis=())
+
+
+def _undo(s: Snapshot) -> Status:
+    """A new attempt at what somebody wants back, in place of what `spec` asks for; what was rejected stays so."""
+    request = granted(s)
+    revision = undo_target(s, request.target) if request else ""
+    if isinstance(revision, str):
+        return s.status
+    there = in_place_of_spec(s, revision)
+    started = _start(there, Stage.PROMOTING if goes_back(there) else Stage.PREPARING)
+    left = Version(s.target.name, s.target.version)
+    return replace(started.with_rollout(undoes=left), rejected=s.status.rejected)
 
 
 def _method(s: Snapshot) -> Method:
@@ -148,79 +175,18 @@ def _preparing(s: Snapshot, rollout: Rollout) -> Status:
         return s.status.with_rollout(method=_method(s))
     ready = len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout)
     proved = rollout.fits or rollout.method is Method.ROLL
-    if ready and not proved and _both_answer(s, rollout):
+    if ready and not proved and both_answer(s, rollout):
         return s.status.with_rollout(fits=True)
     alone = all(pod.report and pod.report.active == {rollout.target.version} for pod in s.track(Track.CANARY))
     if ready and proved and alone:
-        if waits_for_baseline(s, rollout):
+        full = rollout.approved is Approval.FULL
+        if paused(s, rollout) or (waits_for_baseline(s, rollout) and not full):
             return s.status
-        return s.status.with_rollout(stage=Stage.PROGRESSING, since=s.now, step=1, steps=s.spec.strategy.steps)
-    if _too_late(s):
-        return _take_back(s, _not_ready(s, rollout))
+        steps = s.spec.strategy.steps[: 1 if full else None]
+        return s.status.with_rollout(stage=Stage.PROGRESSING, since=s.now, step=1, steps=steps)
+    if too_late(s):
+        return _take_back(s, not_ready(s, rollout))
     return s.status
-
-
-def _not_ready(s: Snapshot, rollout: Rollout) -> End:
-    report = proving_report(s, rollout)
-    error = report.failure(stable_version(s)) if report else ""
-    if error:
-        message = f"both versions do not fit in one server: {error}"
-        return End(Outcome.ROLLED_BACK, Reason.NO_MEMORY_FOR_TWO_VERSIONS, message, error)
-    words = server_words(s.track(Track.CANARY), rollout.target.version, f"{s.target.base_path}/{s.target.version}")
-    return End(Outcome.ROLLED_BACK, Reason.CANARY_NOT_READY, f"canary not ready in time: {words}", words)
-
-
-def _too_late(s: Snapshot) -> bool:
-    """The deadline runs from when the canary got its place: waiting for a GPU is nobody's fault."""
-    start = canary_deadline_start(s)
-    return start is not None and s.now >= ready_by(s, start)
-
-
-def canary_deadline_start(s: Snapshot) -> datetime | None:
-    """When the last canary pod got its node, None while one has none; without any pod since when none can be made."""
-    pods = s.track(Track.CANARY)
-    if not pods:
-        return _refused_since(s)
-    placed = [pod.scheduled for pod in pods if pod.scheduled is not None]
-    if len(placed) < len(pods):
-        return None
-    told = list(_told(s, s.status.rollout)) if s.status.rollout else []
-    return max(placed + told)
-
-
-def _told(s: Snapshot, rollout: Rollout) -> Iterator[datetime]:
-    """Since when canary pods that answer know what to load for the proof that both versions fit, and after it.
-
-    Now for one that was not told yet: it owes nothing. The API server may have been away.
-    """
-    proving, old = proving_pod(s, rollout), stable_version(s)
-    both = not rollout.fits
-    for pod in [proving] if proving else s.track(Track.CANARY) if rollout.fits else ():
-        call, state = pod.server.reload, pod.report.state(old) if pod.report else None
-        if call is not None and call.asks_for(old) is both:
-            yield call.over or call.sent
-        elif state is (None if both else LoadState.AVAILABLE):
-            yield s.now
-
-
-def _refused_since(s: Snapshot) -> datetime | None:
-    """Since when the canary's pods are refused (by a quota, say). A pod that is only gone for a moment is not."""
-    found = s.child("Deployment", child(s.name, Track.CANARY))
-    conditions = found.raw.get("status", {}).get("conditions", ()) if found else ()
-    failed = (item for item in conditions if item["type"] == "ReplicaFailure" and item["status"] == "True")
-    return next((parse_time(item["lastTransitionTime"]) for item in failed), None)
-
-
-def _both_answer(s: Snapshot, rollout: Rollout) -> bool:
-    """Both versions answer in one canary server: promotion by reload will fit."""
-    report = proving_report(s, rollout)
-    return report is not None and stable_version(s) in report.answering
-
-
-def proving_report(s: Snapshot, rollout: Rollout) -> ServerReport | None:
-    """What the server says that is to prove that both versions fit, None before it may."""
-    pod = proving_pod(s, rollout)
-    return pod.report if pod else None
 
 
 def _promoting(s: Snapshot, rollout: Rollout) -> Status:
@@ -229,7 +195,7 @@ def _promoting(s: Snapshot, rollout: Rollout) -> Status:
         if error:
             message = f"stable pod {pod.name} could not load version {rollout.target.version}: {error}"
             return _take_back(s, End(Outcome.ROLLED_BACK, Reason.PROMOTION_LOAD_FAILED, message, error))
-    if promoted(s, rollout):
+    if promoted(s, rollout) and not paused(s, rollout):
         return s.status.with_rollout(stage=Stage.BAKING, since=s.now, suspected=None, suspect="")
     return newly_suspected(s, rollout) or cleared(s, rollout) or s.status
 
@@ -251,13 +217,25 @@ def _baking(s: Snapshot, rollout: Rollout) -> Status:
     canary_gone = not [pod for pod in s.pods if pod.track is Track.CANARY]
     # A pod that came up on an old ConfigMap meanwhile would keep the old version for good.
     behind = any(pod.ready and not verified(s, rollout, pod) for pod in s.track(Track.STABLE))
-    if not over or not canary_gone or behind or holding(s, rollout):
+    if not over or not canary_gone or behind or holding(s, rollout) or paused(s, rollout):
         return weight_gone(s)
+    stable = replace(rollout.target, template=template(s, rollout))
+    status = _ended(s, rollout, _promotion(s, rollout), stable)
+    if rollout.undoes is None:
+        return status
+    why = f"somebody went back from it to version {stable.version}"
+    return replace(status, rejected=Rejected(rollout.undoes, Reason.UNDONE, why))
+
+
+def _promotion(s: Snapshot, rollout: Rollout) -> End:
+    """How it is told that a version stays: by its steps, at once because somebody wanted it, or as a way back."""
     version = rollout.target.version
-    end = End(Outcome.PROMOTED, Reason.PROMOTED, f"version {version} passed its steps and its bake", _evidence(s))
-    if not rollout.steps:
-        end = End(Outcome.PROMOTED, Reason.UNDONE, f"went back to version {version}, which had been promoted before")
-    return _ended(s, rollout, end, stable=replace(rollout.target, template=template(s, rollout)))
+    if not rollout.steps or rollout.undoes:
+        return End(Outcome.PROMOTED, Reason.UNDONE, f"went back to version {version}, which had been promoted before")
+    passed = "passed its steps and its bake"
+    if rollout.approved is Approval.FULL:
+        passed = "was promoted at once on request, and passed its bake"
+    return End(Outcome.PROMOTED, Reason.PROMOTED, f"version {version} {passed}", _evidence(s))
 
 
 def _evidence(s: Snapshot) -> str:
@@ -273,12 +251,13 @@ def _rolling_back(s: Snapshot, rollout: Rollout) -> Status:
     if not drained(s, rollout) or not canary_gone or not_returned(s):
         return weight_gone(s)
     status = _ended(s, rollout, rollout.end, stable=s.status.stable)
-    if rollout.end.outcome is Outcome.ROLLED_BACK:
+    # What did not come back is not what spec asks for: that stays as it was, rejected or serving.
+    if rollout.end.outcome is Outcome.ROLLED_BACK and rollout.undoes is None:
         return replace(status, rejected=Rejected(rollout.target, rollout.end.reason, rollout.end.message))
     return status
 
 
 def _ended(s: Snapshot, rollout: Rollout, end: End, stable: Version) -> Status:
-    entry = HistoryEntry(rollout.attempt, rollout.target, end, rollout.started, s.now)
+    entry = HistoryEntry(rollout.attempt, rollout.target, end, rollout.started, s.now, rollout.requested)
     history = (entry, *s.status.history)[: s.spec.history_limit]
     return replace(s.status, stable=stable, rollout=None, history=history)

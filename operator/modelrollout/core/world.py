@@ -11,6 +11,7 @@ from datetime import datetime
 from modelrollout.core import names
 from modelrollout.core.model_config import ModelTarget, canary_target
 from modelrollout.core.names import Track, child
+from modelrollout.core.pausing import paused
 from modelrollout.core.pods import answering, canary_replicas, carrying, ready, template
 from modelrollout.core.revisions import Revision
 from modelrollout.core.snapshot import PROPAGATION, Route, Snapshot
@@ -22,12 +23,16 @@ from modelrollout.core.targets import alone, next_target, server_targets, start_
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One track: the revision and template that pods are made from, how many, what pods of each template start with."""
+    """One track: the revision and template that pods are made from, how many, what pods of each template start with.
+
+    A `paused` one keeps the pods that it has: a roll that is held half way.
+    """
 
     revision: Revision
     replicas: int
     template: int
     start_targets: Mapping[int, ModelTarget]
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,8 @@ def _stable(s: Snapshot, rollout: Rollout, stable: Revision, new: Revision | Non
     assert s.status.stable is not None
     starts = start_targets(s, rollout, stable, new)
     if new is not None and _rolls_now(s, rollout):
-        return Side(new, s.spec.serving.replicas, template(s, rollout), starts)
+        held = rollout.stage is Stage.PROMOTING and paused(s, rollout)
+        return Side(new, s.spec.serving.replicas, template(s, rollout), starts, held)
     return Side(stable, s.spec.serving.replicas, s.status.stable.template, starts)
 
 
@@ -73,7 +79,8 @@ def _rolls_now(s: Snapshot, rollout: Rollout) -> bool:
     """Whether stable pods are to be made from the new revision; begun only with room for the pod that comes first."""
     if rollout.method is not Method.ROLL or rollout.stage not in {Stage.PROMOTING, Stage.BAKING}:
         return False
-    return rollout.stage is Stage.BAKING or not waits_for_room(s, rollout)
+    begun = rollout.stage is Stage.BAKING or _roll_begun(s, rollout)
+    return begun or not (waits_for_room(s, rollout) or paused(s, rollout))
 
 
 def waits_for_room(s: Snapshot, rollout: Rollout) -> bool:

@@ -95,7 +95,10 @@ def _sides(s: Snapshot, world: World, owner: Owner) -> Iterator[JSON]:
 def _side(s: Snapshot, owner: Owner, track: Track, side: Side) -> Iterator[JSON]:
     for template, target in side.start_targets.items():
         yield manifests.config_map(owner, track, template, target)
-    yield manifests.deployment(owner, track, side.revision, side.template, side.replicas, s.spec.model_name)
+    found = s.child("Deployment", child(s.name, track))
+    # Said only where it matters: the API server leaves out a false, and would differ from one for ever.
+    held = side.paused if side.paused or (found and found.raw.get("spec", {}).get("paused")) else None
+    yield manifests.deployment(owner, track, side.revision, side.template, side.replicas, s.spec.model_name, held)
 
 
 def _route(s: Snapshot, world: World, owner: Owner) -> JSON:

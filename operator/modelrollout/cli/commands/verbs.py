@@ -10,6 +10,7 @@ from modelrollout.cli.cluster import ROLLOUTS, Cluster
 from modelrollout.cli.errors import Declined, Exit, Failure, NoAnswer
 from modelrollout.cli.feed import Feed, Want
 from modelrollout.cli.flags import Command, access_flags, name_argument
+from modelrollout.core.fitting import was_done
 from modelrollout.core.names import ANNOTATION_REQUEST
 from modelrollout.core.values import JSON
 
@@ -29,54 +30,37 @@ def _verb(command: Command) -> Command:
     return name_argument()(access_flags(waiting(command)))
 
 
+def _plain(verb: str, what: str) -> click.Command:
+    """A verb that has nothing to be said but its object."""
+
+    @click.command(verb, help=what)
+    @_verb
+    def ask(cluster: Cluster, name: str, seconds: float) -> None:
+        _ask(cluster, name, verb, seconds)
+
+    return ask
+
+
+abort = _plain("abort", "Take the rollout under way back now: weight 0 first, its revision is rejected.")
+retry = _plain("retry", "Try the rejected revision once more, from the first step.")
+pause = _plain("pause", "Stay at the weight that is set until `resume`; what is proven bad is still taken back.")
+resume = _plain("resume", "Go on after `pause`. A pause in `spec` is ended in `spec`.")
+skip = _plain("skip", "Leave the current step for the next one now, without the rest of its evidence.")
+
+
 @click.command()
-@click.option("--full", is_flag=True, help="Skip the steps that are left, and all further analysis before promotion.")
+@click.option("--full", is_flag=True, help="At once, without the steps that are left and their evidence.")
 @_verb
 def promote(cluster: Cluster, name: str, seconds: float, *, full: bool) -> None:
-    """Approve the step that waits for approval, or with --full promote at once."""
+    """End the wait of the current step, for approval or for its time; evidence against it still counts."""
     _ask(cluster, name, "promote-full" if full else "promote", seconds)
-
-
-@click.command()
-@_verb
-def abort(cluster: Cluster, name: str, seconds: float) -> None:
-    """Take the rollout under way back now: weight 0 first, its revision is rejected."""
-    _ask(cluster, name, "abort", seconds)
-
-
-@click.command()
-@_verb
-def retry(cluster: Cluster, name: str, seconds: float) -> None:
-    """Try the rejected revision once more, from the first step."""
-    _ask(cluster, name, "retry", seconds)
-
-
-@click.command()
-@_verb
-def pause(cluster: Cluster, name: str, seconds: float) -> None:
-    """Stay at the weight that is set until `resume`; what is proven bad is still taken back."""
-    _ask(cluster, name, "pause", seconds)
-
-
-@click.command()
-@_verb
-def resume(cluster: Cluster, name: str, seconds: float) -> None:
-    """Go on after `pause`."""
-    _ask(cluster, name, "resume", seconds)
-
-
-@click.command()
-@_verb
-def skip(cluster: Cluster, name: str, seconds: float) -> None:
-    """Leave the current step now for the next one."""
-    _ask(cluster, name, "skip", seconds)
 
 
 @click.command()
 @click.option("--to", "wanted", default="", metavar="VERSION", help="Version or revision; default: the one before.")
 @_verb
 def undo(cluster: Cluster, name: str, seconds: float, wanted: str) -> None:
-    """Go back to a version that was promoted before.
+    """Go back to a version that was promoted before, or from the one that is under way.
 
     `spec` stays as it is: what it asks for is rejected. Change it in Git too.
     """
@@ -86,7 +70,7 @@ def undo(cluster: Cluster, name: str, seconds: float, wanted: str) -> None:
 def _ask(cluster: Cluster, name: str, verb: str, seconds: float, wanted: str = "") -> None:
     """Annotate, wait for the answer, tell it. The exit code is 1 when the operator said no."""
     obj = cluster.get(ROLLOUTS, name)
-    target = request.undo_target(obj, wanted)[0] if verb == "undo" else ""
+    target = request.undo_target(obj, wanted) if verb == "undo" else ""
     token = request.token(verb, obj, target)
     if request.answered(obj, token) is not None:
         raise Declined(f"{name}: this was asked for before, and the answer was: {request.answered(obj, token)}")
@@ -96,7 +80,7 @@ def _ask(cluster: Cluster, name: str, verb: str, seconds: float, wanted: str = "
         return
     answer = _answer(cluster, name, token, seconds)
     click.echo(f"{name}: {answer}")
-    if not request.was_done(verb, answer):
+    if not was_done(answer):
         sys.exit(Exit.REVERTED)
 
 

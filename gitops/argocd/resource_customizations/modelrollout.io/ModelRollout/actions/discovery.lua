@@ -1,36 +1,58 @@
 -- Which actions make sense now. Each is one annotation, which the operator answers in status.lastRequest.
 local status = obj.status or {}
-local underWay = status.rollout ~= nil and status.stable ~= nil and status.rollout.stage ~= "RollingBack"
-local settled = status.rollout == nil and status.stable ~= nil
+local rollout, stable, history = status.rollout, status.stable, status.history or {}
+local underWay = rollout ~= nil and stable ~= nil and rollout.stage ~= "RollingBack"
+local steps = underWay and rollout.steps ~= nil
+local inStep = steps and rollout.stage == "Progressing"
+local pausedBySpec = (obj.spec or {}).paused == true
+local paused = underWay and rollout.pausedSince ~= nil
+-- Nothing goes on while spec holds it, or while a metric suspects the version.
+local free = not pausedBySpec and underWay and rollout.suspectedSince == nil
+local full = free and steps and (inStep or rollout.stage == "Preparing") and rollout.approved ~= "Full"
+local lost = underWay and rollout.lostSince ~= nil
 
-local paused = false
-for _, item in ipairs(status.conditions or {}) do
-  if item.type == "Paused" and item.status == "True" then
-    paused = true
+-- A version to go back to: promoted before, and not one that somebody went back from.
+local back, left, newer = false, {}, nil
+for _, entry in ipairs(history) do
+  if entry.outcome == "Promoted" then
+    if newer ~= nil and newer.reason == "Undone" then
+      left[entry.revision] = true
+    end
+    newer = entry
   end
 end
-
-local promoted = 0
-for _, entry in ipairs(status.history or {}) do
-  if entry.outcome == "Promoted" then
-    promoted = promoted + 1
+for _, entry in ipairs(history) do
+  if entry.outcome == "Promoted" and stable ~= nil and entry.revision ~= stable.revision and not left[entry.revision] then
+    back = true
   end
 end
 
 return {
   ["abort"] = {disabled = not underWay, iconClass = "fa fa-fw fa-rotate-left", displayName = "Abort: take it back"},
-  ["pause"] = {disabled = not underWay or paused, iconClass = "fa fa-fw fa-pause", displayName = "Pause"},
-  ["promote"] = {disabled = not paused, iconClass = "fa fa-fw fa-check", displayName = "Approve this step"},
-  ["promote-full"] = {disabled = not underWay, iconClass = "fa fa-fw fa-forward-fast", displayName = "Promote at once"},
+  ["pause"] = {disabled = not steps or paused, iconClass = "fa fa-fw fa-pause", displayName = "Pause"},
+  ["promote"] = {
+    disabled = not (free and inStep) or rollout.approved ~= nil,
+    iconClass = "fa fa-fw fa-check",
+    displayName = "Approve this step"
+  },
+  ["promote-full"] = {
+    disabled = not full or lost,
+    iconClass = "fa fa-fw fa-forward-fast",
+    displayName = "Promote at once"
+  },
   ["resume"] = {disabled = not paused, iconClass = "fa fa-fw fa-play", displayName = "Resume"},
   ["retry"] = {
-    disabled = status.rollout ~= nil or status.rejected == nil,
+    disabled = rollout ~= nil or status.rejected == nil or pausedBySpec,
     iconClass = "fa fa-fw fa-rotate-right",
     displayName = "Retry the rejected version"
   },
-  ["skip"] = {disabled = not underWay, iconClass = "fa fa-fw fa-forward-step", displayName = "Skip this step"},
+  ["skip"] = {
+    disabled = not (free and inStep) or lost or rollout.approved == "Full",
+    iconClass = "fa fa-fw fa-forward-step",
+    displayName = "Skip this step"
+  },
   ["undo"] = {
-    disabled = not settled or promoted < 2,
+    disabled = not underWay and (rollout ~= nil or not back),
     iconClass = "fa fa-fw fa-clock-rotate-left",
     displayName = "Undo: back to the version before, or the one given",
     params = {{name = "version"}}

@@ -1,4 +1,4 @@
--- Promotes at once, without the steps that are left.
+-- Promotes at once, without the steps that are left and their evidence.
 -- The request names what was seen, so that a click that comes late does nothing.
 local status = obj.status or {}
 if status.rollout == nil then

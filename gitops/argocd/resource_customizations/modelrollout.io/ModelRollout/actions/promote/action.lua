@@ -1,4 +1,4 @@
--- Approves the step that waits for approval.
+-- Ends what is left of the step's wait, for approval or for its time; evidence against it still counts.
 -- The request names what was seen, so that a click that comes late does nothing.
 local status = obj.status or {}
 if status.rollout == nil then

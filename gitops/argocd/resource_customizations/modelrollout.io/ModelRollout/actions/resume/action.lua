@@ -1,15 +1,10 @@
--- Goes on after a pause.
+-- Goes on after a pause that was asked for; spec.paused is ended in spec.
 -- The request names what was seen, so that a click that comes late does nothing.
 local status = obj.status or {}
-local revision, attempt, step
-if status.rollout ~= nil then
-  revision, attempt, step = status.canary.revision, status.rollout.attempt, status.rollout.step or 0
-elseif status.stable ~= nil then
-  local last = (status.history or {})[1] or {attempt = 0}
-  revision, attempt, step = status.stable.revision, last.attempt, 0
-else
-  error("nothing serves yet", 0)
+if status.rollout == nil then
+  error("nothing is under way", 0)
 end
+local seen = status.canary.revision .. "." .. status.rollout.attempt .. ":" .. (status.rollout.step or 0)
 obj.metadata.annotations = obj.metadata.annotations or {}
-obj.metadata.annotations["modelrollout.io/request"] = "resume:" .. revision .. "." .. attempt .. ":" .. step
+obj.metadata.annotations["modelrollout.io/request"] = "resume:" .. seen
 return obj

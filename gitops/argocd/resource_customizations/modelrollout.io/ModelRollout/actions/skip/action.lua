@@ -1,4 +1,4 @@
--- Leaves the current step for the next one.
+-- Leaves the current step for the next one now, without the rest of its evidence.
 -- The request names what was seen, so that a click that comes late does nothing.
 local status = obj.status or {}
 if status.rollout == nil then

@@ -1,22 +1,43 @@
 -- Goes back to the version that was promoted before the one that serves, or to the one given as parameter.
+-- Takes back what is under way. Without a parameter never to a version that somebody went back from.
 -- The request names what was seen, so that a click that comes late does nothing.
 local status = obj.status or {}
-if status.rollout ~= nil or status.stable == nil then
-  error("undo is for a version that serves; abort what is under way", 0)
-end
+local stable, history = status.stable, status.history or {}
 local wanted = (actionParams or {})["version"] or ""
-local target = nil
-for _, entry in ipairs(status.history or {}) do
-  local other = entry.outcome == "Promoted" and entry.revision ~= status.stable.revision
-  if target == nil and other and (wanted == "" or wanted == entry.version .. "") then
-    target = entry.revision
+
+if stable == nil then
+  error("nothing serves yet", 0)
+end
+
+local seen, target
+if status.rollout ~= nil then
+  if wanted ~= "" and wanted ~= stable.version .. "" then
+    error("version " .. status.canary.version .. " is under way; undo without a version takes it back", 0)
   end
+  seen, target = status.canary.revision .. "." .. status.rollout.attempt .. ":" .. (status.rollout.step or 0), ""
+else
+  local left, newer = {}, nil
+  for _, entry in ipairs(history) do
+    if entry.outcome == "Promoted" then
+      if newer ~= nil and newer.reason == "Undone" then
+        left[entry.revision] = true
+      end
+      newer = entry
+    end
+  end
+  for _, entry in ipairs(history) do
+    local other = entry.outcome == "Promoted" and entry.revision ~= stable.revision
+    local meant = wanted == entry.version .. "" or (wanted == "" and not left[entry.revision])
+    if target == nil and other and meant then
+      target = ":" .. entry.revision
+    end
+  end
+  if target == nil then
+    error("no such version was promoted before", 0)
+  end
+  seen = stable.revision .. "." .. history[1].attempt .. ":0"
 end
-if target == nil then
-  error("no such version was promoted before", 0)
-end
-local last = status.history[1]
+
 obj.metadata.annotations = obj.metadata.annotations or {}
-obj.metadata.annotations["modelrollout.io/request"] =
-  "undo:" .. status.stable.revision .. "." .. last.attempt .. ":0:" .. target
+obj.metadata.annotations["modelrollout.io/request"] = "undo:" .. seen .. target
 return obj
