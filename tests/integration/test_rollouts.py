@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.situations import NEXT, STABLE, containers, ended, failures, last_version, outcome, start, wait_for_answers
+from tests.situations import (
+    NEXT,
+    STABLE,
+    containers,
+    ended,
+    failures,
+    last_version,
+    live,
+    more_answers,
+    outcome,
+    quick,
+    start,
+    wait_for_answers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +106,27 @@ def test_bad_version_is_taken_back(
     assert last_version(here) == STABLE
     assert here.rollout()["spec"]["model"]["version"] == NEXT
     here.wait("staying rejected", lambda s: s["phase"] == "RolledBack" and "rollout" not in s)
+
+
+def test_rejected_canary_is_kept_for_a_look(scene: Callable[[str], Scene]) -> None:
+    """With `retainCanaryFor` the canary outlasts its rejection: it answers who names it, and nobody else."""
+    here = scene("kept")
+    start(here)
+    with here.traffic() as traffic:
+        wait_for_answers(traffic)
+        here.kube.apply(quick(here, NEXT, rollback={"retainCanaryFor": "10m"}))
+        here.wait("a step", live(20))
+        assert here.ask_by_hand("canary") == str(NEXT)
+        here.misbehave({"versions": {str(NEXT): {"error_rate": 1.0, "error_code": "INTERNAL"}}})
+        status = here.wait("the end", ended(NEXT), 120)
+        here.misbehave({})
+        answered = more_answers(traffic)
+        assert {answer.version for answer in traffic.answers()[answered:]} == {STABLE}
+        assert here.ask_by_hand("canary") == str(NEXT)
+        here.kube.apply(quick(here, STABLE))
+        here.wait("the canary's end", lambda _: not here.pods("canary"))
+    assert outcome(status, NEXT) == "RolledBack", status
+    assert "Its canary is kept without traffic until" in status["message"]
 
 
 def test_missing_version_is_rejected_before_any_traffic(scene: Callable[[str], Scene]) -> None:

@@ -15,6 +15,7 @@ _FIRST = (101, "Promoted", "Initialized")
 _REJECTED = (102, "RolledBack", "AnalysisFailed")
 _PROMOTED = (102, "Promoted", "Promoted")
 _ROLL = {"promotion": {"method": "Roll"}}
+_KEEP = {"rollback": {"retainCanaryFor": "10m"}}
 
 
 def at(stage: str, weight: int | None = None) -> When:
@@ -91,6 +92,11 @@ def new_pod_serves(world: World) -> bool:
     return world.stage == "Promoting" and any(pod.made_in and pod.ready for pod in pods)
 
 
+def kept(world: World) -> bool:
+    """A version was rejected, and its canary is still there."""
+    return settled(world) and "rejected" in world.status and bool(world.pods.of(Track.CANARY))
+
+
 SCENARIOS: dict[str, Scenario] = {
     "good": Scenario(((settled, edit(102)),), 102, (_PROMOTED, _FIRST)),
     "bad": Scenario(((settled, bad_from_start),), 101, (_REJECTED, _FIRST)),
@@ -131,6 +137,15 @@ SCENARIOS: dict[str, Scenario] = {
         ((102, "RolledBack", "AbortRequested"), _FIRST),
     ),
     "retried": Scenario(((settled, retry_mended),), 102, (_PROMOTED, _REJECTED, _FIRST), (bad_from_start,)),
+    "another while a canary is kept": Scenario(
+        ((settled, bad_from_start), (kept, edit(103))),
+        103,
+        ((103, "Promoted", "Promoted"), _REJECTED, _FIRST),
+        strategy=_KEEP,
+    ),
+    "retried while its canary is kept": Scenario(
+        ((settled, bad_from_start), (kept, retry_mended)), 102, (_PROMOTED, _REJECTED, _FIRST), strategy=_KEEP
+    ),
     "canary pods lost": Scenario(
         ((settled, edit(102)), (at("Progressing", 50), lose_canary)),
         102,

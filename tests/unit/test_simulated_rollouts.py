@@ -11,7 +11,7 @@ import pytest
 
 from modelrollout.core.names import Track
 from modelrollout.errors import ClusterUnavailable, Conflict
-from tests.simulation.repertoire import SCENARIOS, at, request
+from tests.simulation.repertoire import SCENARIOS, at, bad_from_start, request
 from tests.simulation.scenarios import SPEC, begin, end_of, rest, run_until, settled
 
 if TYPE_CHECKING:
@@ -95,6 +95,36 @@ def test_missing_version_is_rejected_without_traffic(operator: SimOperator) -> N
     assert operator.world.status["rejected"]["reason"] == "CanaryNotReady"
     assert "/models/recsys/199" in operator.world.status["rejected"]["message"]
     assert operator.world.traffic.answers[Track.CANARY, 199] == 0
+
+
+def test_rejected_canary_is_kept_for_a_look(operator: SimOperator) -> None:
+    """With `retainCanaryFor` it stays for so long, without traffic and without a write; then its GPUs are free."""
+    world = operator.world
+    world.change("strategy", rollback={"retainCanaryFor": "60s"})
+    bad_from_start(world)
+    run_until(operator, settled)
+    answers, writes = world.traffic.answers[Track.CANARY, 102], len(operator.writes)
+    assert "Its canary is kept without traffic until" in world.status["message"]
+    operator.step(50)
+    assert world.pods.of(Track.CANARY)
+    assert (world.weight, world.traffic.answers[Track.CANARY, 102]) == (0, answers)
+    assert not operator.writes[writes:]
+    operator.step(20)
+    assert not world.pods.of(Track.CANARY)
+    assert world.status["stable"]["version"] == 101
+
+
+def test_kept_canary_goes_when_spec_leaves_its_version(operator: SimOperator) -> None:
+    """Whoever goes back to what serves has seen enough."""
+    world = operator.world
+    world.change("strategy", rollback={"retainCanaryFor": "10m"})
+    bad_from_start(world)
+    run_until(operator, settled)
+    operator.step(5)
+    world.edit(101)
+    operator.step(5)
+    assert not world.pods.of(Track.CANARY)
+    assert world.status["phase"] == "Healthy"
 
 
 def test_rejected_version_is_not_tried_again() -> None:

@@ -15,6 +15,7 @@ from modelrollout.core.names import Track
 from modelrollout.core.pods import LOST_AFTER, SHOWS, ready_by, stable_version
 from modelrollout.core.preparing import canary_deadline_start, proving_report
 from modelrollout.core.reasons import Reason
+from modelrollout.core.retention import kept_until
 from modelrollout.core.revisions import Revision
 from modelrollout.core.route import http_route, reweighted
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
@@ -127,6 +128,7 @@ def _due(s: Snapshot, status: Status, world: World) -> Iterator[datetime | None]
     rollout, strategy = status.rollout, s.spec.strategy
     yield from _server_moments(s, status, world)
     if rollout is None:
+        yield kept_until(s, status)
         return
     if s.route is not None:
         yield s.route.seen + PROPAGATION

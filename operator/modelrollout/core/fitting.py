@@ -48,10 +48,19 @@ def was_done(answer: str) -> bool:
     return answer.partition(": ")[2].startswith("done")
 
 
+def wishes_start(s: Snapshot) -> bool:
+    """Whether somebody asks for a rollout to begin, be it possible yet or not."""
+    request = pending(s)
+    return isinstance(request, Request) and _starts(s, request)
+
+
+def _starts(s: Snapshot, request: Request) -> bool:
+    return request.verb in _AT_REST and s.status.rollout is None and not _misfit(s, request)
+
+
 def _waits(s: Snapshot, request: Request) -> bool:
     """Whether it would start something that cannot start yet."""
-    starts = request.verb in _AT_REST and s.status.rollout is None
-    return starts and not s.may_start and not _misfit(s, request)
+    return not s.may_start and _starts(s, request)
 
 
 def _misfit(s: Snapshot, request: Request) -> str:

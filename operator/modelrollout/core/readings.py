@@ -98,7 +98,7 @@ def readings_wanted(s: Snapshot) -> Readings:
 def _servers(s: Snapshot) -> ServerPlan:
     stable = s.status.stable
     alone = {stable.version} if stable else set()
-    known = all(pod.report is not None and pod.report.active == alone for pod in s.pods if pod.ready)
+    known = all(pod.report is not None and pod.report.active == alone for pod in s.track(Track.STABLE) if pod.ready)
     settled = s.status.rollout is None and known
     pods = tuple(sorted((pod.name, pod.uid, pod.ip) for pod in s.pods if pod.ip and not pod.terminating))
     return ServerPlan(s.spec.model_name, pods, IDLE_INTERVAL if settled else ACTIVE_INTERVAL)

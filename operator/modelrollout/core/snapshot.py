@@ -12,7 +12,7 @@ from enum import StrEnum
 from modelrollout.core.analysis import Analysed
 from modelrollout.core.judge.memory import Memory
 from modelrollout.core.model_config import ModelTarget
-from modelrollout.core.names import Track, is_child
+from modelrollout.core.names import Track, child, is_child
 from modelrollout.core.revisions import Revision
 from modelrollout.core.spec import Spec
 from modelrollout.core.status import Status
@@ -261,9 +261,15 @@ class Snapshot:
         return tuple(key for key, found in self.children.items() if not found.owned and is_child(self.name, *key))
 
     @property
+    def canary_left(self) -> bool:
+        """Whether there are canary pods, or may be some again."""
+        found = self.child("Deployment", child(self.name, Track.CANARY))
+        return any(pod.track is Track.CANARY for pod in self.pods) or (found is not None and found.owned)
+
+    @property
     def may_start(self) -> bool:
-        """Whether a rollout that begins now could get through."""
-        return not (self.taken or self.conflict or self.invalid)
+        """Whether a rollout that begins now could get through. A canary that was kept for a look has to go first."""
+        return not (self.taken or self.conflict or self.invalid or self.canary_left)
 
     def child(self, kind: str, name: str) -> Child | None:
         """An observed child, None when there is none."""

@@ -178,7 +178,9 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How a new version goes out. `fast_path` is to how many promoted revisions one may go back without steps."""
+    """How a new version goes out. `fast_path` is to how many promoted revisions one may go back without steps;
+    `retain` how long a rejected canary is kept.
+    """
 
     steps: tuple[Step, ...]
     method: Method
@@ -187,6 +189,7 @@ class Strategy:
     drain: timedelta
     bake: timedelta
     fast_path: int
+    retain: timedelta = timedelta()
 
     def parallel(self, replicas: int) -> int:
         """Stable pods that may change at the same time during a promotion; a percentage rounds down, one at least."""

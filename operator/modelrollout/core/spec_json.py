@@ -91,6 +91,7 @@ def _strategy(raw: JSON) -> Strategy:
         drain=parse_duration(raw.get("drainDuration", "30s")),
         bake=parse_duration(raw.get("bake", {}).get("duration", "10m")),
         fast_path=raw.get("rollback", {}).get("fastPathRevisions", 3),
+        retain=parse_duration(raw.get("rollback", {}).get("retainCanaryFor", "0s")),
     )
 
 

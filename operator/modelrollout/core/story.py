@@ -13,6 +13,7 @@ from modelrollout.core.outlook import outlook, stalled_outlook
 from modelrollout.core.pausing import held_back, hold
 from modelrollout.core.pods import answering, canary_replicas, changing, held_up, keeps_standby, not_returned, verified
 from modelrollout.core.reasons import Phase, Reason
+from modelrollout.core.retention import kept_until
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import Rollout, Stage, Status, Story
@@ -78,7 +79,7 @@ def _current_step(rollout: Rollout | None) -> str:
 def _message(s: Snapshot, status: Status) -> str:
     rollout = status.rollout
     if rollout is None:
-        return _settled_message(status)
+        return _settled_message(s, status)
     version = rollout.target.version
     match rollout.stage:
         case Stage.INITIALIZING:
@@ -115,13 +116,15 @@ def _waited_for(s: Snapshot, status: Status) -> str:
     return f"; waiting for stable pods {', '.join(pod.name for pod in pods)}{why}" if pods else ""
 
 
-def _settled_message(status: Status) -> str:
+def _settled_message(s: Snapshot, status: Status) -> str:
     if status.stable is None:
         return "nothing serves yet"
     if status.rejected is not None:
         why = f"{status.rejected.reason}: {status.rejected.message}"
         said = f"version {status.rejected.target.version} was rejected ({why})"
-        return f"{said}; version {status.stable.version} serves. Change spec.model.version to try another"
+        until = kept_until(s, status)
+        kept = f". Its canary is kept without traffic until {format_time(until)}" if until else ""
+        return f"{said}; version {status.stable.version} serves{kept}. Change spec.model.version to try another"
     return f"version {status.stable.version} serves"
 
 

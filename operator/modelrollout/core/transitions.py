@@ -24,6 +24,7 @@ from modelrollout.core.preparing import both_answer, not_ready, too_late
 from modelrollout.core.progressing import progressing, weight_gone, weight_is_live
 from modelrollout.core.reasons import Reason
 from modelrollout.core.requests import Verb
+from modelrollout.core.retention import to_be_kept
 from modelrollout.core.snapshot import Pod, Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import (
@@ -244,11 +245,11 @@ def _evidence(s: Snapshot) -> str:
 
 
 def _rolling_back(s: Snapshot, rollout: Rollout) -> Status:
-    """Over when weight 0 is live and drained, the canary's GPUs are free, and stable pods have {stable} alone."""
-    canary_gone = not [pod for pod in s.pods if pod.track is Track.CANARY]
+    """Over when weight 0 is live and drained, the canary is gone or kept, and stable pods have {stable} alone."""
+    canary_over = to_be_kept(s, rollout) or not [pod for pod in s.pods if pod.track is Track.CANARY]
     assert rollout.end is not None
     assert s.status.stable is not None
-    if not drained(s, rollout) or not canary_gone or not_returned(s):
+    if not drained(s, rollout) or not canary_over or not_returned(s):
         return weight_gone(s)
     status = _ended(s, rollout, rollout.end, stable=s.status.stable)
     # What did not come back is not what spec asks for: that stays as it was, rejected or serving.

@@ -13,6 +13,7 @@ from modelrollout.core.model_config import ModelTarget, canary_target
 from modelrollout.core.names import Track, child
 from modelrollout.core.pausing import paused
 from modelrollout.core.pods import answering, canary_replicas, carrying, ready, template
+from modelrollout.core.retention import kept_until, to_be_kept
 from modelrollout.core.revisions import Revision
 from modelrollout.core.snapshot import PROPAGATION, Route, Snapshot
 from modelrollout.core.spec import Method, Strategy
@@ -37,12 +38,15 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The wanted world. `canary` is None when there are to be no canary pods; `targets` by pod name."""
+    """The wanted world. `canary` is None when there are to be no canary pods but those that are `kept` as they are;
+    `targets` by pod name.
+    """
 
     stable: Side
     canary: Side | None = None
     weight: int = 0
     targets: Mapping[str, ModelTarget] = field(default_factory=dict)
+    kept: bool = False
 
 
 def wanted_world(s: Snapshot, status: Status, stable: Revision) -> World:
@@ -63,7 +67,8 @@ def _only_stable(s: Snapshot, status: Status, stable: Revision) -> World:
     made_from = status.stable.template if status.stable else 0
     target = alone(s, stable)
     targets = {pod.name: next_target(s, target, pod) for pod in s.track(Track.STABLE) if pod.template == made_from}
-    return World(Side(stable, s.spec.serving.replicas, made_from, {made_from: target}), targets=targets)
+    side = Side(stable, s.spec.serving.replicas, made_from, {made_from: target})
+    return World(side, targets=targets, kept=kept_until(s, status) is not None)
 
 
 def _stable(s: Snapshot, rollout: Rollout, stable: Revision, new: Revision | None) -> Side:
@@ -137,7 +142,7 @@ def _canary_wanted(s: Snapshot, rollout: Rollout) -> bool:
     """Canary pods stay while they may have traffic, and for the drain after that; they start when there is room."""
     exists = s.child("Deployment", child(s.name, Track.CANARY)) is not None
     if rollout.stage in {Stage.BAKING, Stage.ROLLING_BACK} or not rollout.steps:
-        return exists and not drained(s, rollout)
+        return exists and (to_be_kept(s, rollout) or not drained(s, rollout))
     return exists or rollout.stage is not Stage.PREPARING or has_room(s, canary_replicas(s, rollout))
 
 

@@ -45,7 +45,7 @@ def writes(s: Snapshot, status: Status, world: World, route_written: bool) -> It
     else:
         yield from reloads(s, status, world)
     yield from _replace_odd_pods(s, status)
-    if world.canary is None:
+    if world.canary is None and not world.kept:
         yield from _remove_canary(s)
     if status.rollout is None:
         yield from _prune(s, status)
