@@ -140,6 +140,8 @@ class Pods:
                 pod.ends_at = now + ENDS_IN
             return
         template, wanted = deployment["spec"]["template"], deployment["spec"]["replicas"]
+        if deployment["spec"].get("paused"):
+            return
         new = [pod for pod in self.of(track) if pod.template == template]
         old = [pod for pod in self.of(track) if pod.template != template]
         for _ in range(min(wanted - len(new), wanted + bool(old) - len(new) - len(old))):

@@ -52,6 +52,56 @@ def request(verb: str) -> Do:
     return ask
 
 
+def undo(to: int) -> Do:
+    """Ask to go back from what serves to a version that was promoted before."""
+
+    def ask(world: World) -> None:
+        serving, history = world.status["stable"]["revision"], world.status["history"]
+        target = next(entry["revision"] for entry in history if entry["version"] == to)
+        world.request(f"undo:{serving}.{history[0]['attempt']}:0:{target}")
+
+    return ask
+
+
+def undo_last(world: World) -> None:
+    """Ask to go back from what serves, wherever that leads."""
+    world.request(f"undo:{world.status['stable']['revision']}.{world.status['history'][0]['attempt']}:0")
+
+
+def passed(seconds: float, since: When) -> When:
+    """So long after the first moment when something was so."""
+    begun: list[float] = []
+
+    def now(world: World) -> bool:
+        # A fork goes back in time: what was noted later than its present belongs to another future.
+        begun[:] = [moment for moment in begun if moment <= world.seconds]
+        if not begun and since(world):
+            begun.append(world.seconds)
+        return bool(begun) and world.seconds - begun[0] >= seconds
+
+    return now
+
+
+def paused(world: World) -> bool:
+    """The operator has taken in that somebody holds the rollout."""
+    return any(item["type"] == "Paused" and item["status"] == "True" for item in world.status["conditions"])
+
+
+def gate(step: int) -> When:
+    """This step waits for approval."""
+    return lambda world: "waitingSince" in world.status.get("rollout", {}) and world.status["rollout"]["step"] == step
+
+
+def hold(world: World) -> None:
+    """Somebody sets spec.paused."""
+    world.pause(True)
+
+
+def let_go(world: World) -> None:
+    """Somebody takes spec.paused away."""
+    world.pause(False)
+
+
 def turn_bad_late(world: World) -> None:
     """102 turns bad when a container that restarts would come up with it."""
     world.fetch()
@@ -96,6 +146,15 @@ def kept(world: World) -> bool:
     """A version was rejected, and its canary is still there."""
     return settled(world) and "rejected" in world.status and bool(world.pods.of(Track.CANARY))
 
+
+_MANUAL = {
+    "steps": [
+        {"weight": 10, "duration": "2s", "maxDuration": "3s", "approval": "Manual"},
+        {"weight": 50, "duration": "2s"},
+    ]
+}
+_NO_FAST_PATH = {"rollback": {"fastPathRevisions": 0}}
+_UNDONE = (101, "Promoted", "Undone")
 
 SCENARIOS: dict[str, Scenario] = {
     "good": Scenario(((settled, edit(102)),), 102, (_PROMOTED, _FIRST)),
@@ -153,5 +212,62 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "load fails in a stable pod": Scenario(
         ((settled, edit(102)), (at("Promoting"), unloadable)), 101, ((102, "RolledBack", "PromotionLoadFailed"), _FIRST)
+    ),
+    "paused in a step": Scenario(
+        ((settled, edit(102)), (at("Progressing", 10), request("pause")), (passed(8, paused), request("resume"))),
+        102,
+        (_PROMOTED, _FIRST),
+    ),
+    "held by spec while promoting": Scenario(
+        ((settled, edit(102)), (at("Promoting"), hold), (passed(8, paused), let_go)), 102, (_PROMOTED, _FIRST)
+    ),
+    "held by spec in a roll": Scenario(
+        ((settled, edit(102)), (new_pod_serves, hold), (passed(8, paused), let_go)),
+        102,
+        (_PROMOTED, _FIRST),
+        strategy=_ROLL,
+    ),
+    "bad while paused": Scenario(
+        ((settled, edit(102)), (at("Progressing", 50), request("pause")), (paused, turn_bad(102))),
+        101,
+        (_REJECTED, _FIRST),
+    ),
+    "approved": Scenario(
+        ((settled, edit(102)), (passed(6, gate(1)), request("promote"))), 102, (_PROMOTED, _FIRST), strategy=_MANUAL
+    ),
+    "bad at the gate": Scenario(
+        ((settled, edit(102)), (gate(1), turn_bad(102))), 101, (_REJECTED, _FIRST), strategy=_MANUAL
+    ),
+    "skipped": Scenario(
+        (
+            (settled, edit(102)),
+            (at("Progressing", 10), request("skip")),
+            (at("Progressing", 50), request("skip")),
+        ),
+        102,
+        (_PROMOTED, _FIRST),
+    ),
+    "promoted in full": Scenario(
+        ((settled, edit(102)), (at("Progressing", 10), request("promote-full"))), 102, (_PROMOTED, _FIRST)
+    ),
+    "promoted in full from the start": Scenario(
+        ((settled, edit(102)), (at("Preparing"), request("promote-full"))), 102, (_PROMOTED, _FIRST)
+    ),
+    "undone on request": Scenario(((settled, undo_last),), 101, (_UNDONE, _PROMOTED, _FIRST), (edit(102),)),
+    "undone by steps": Scenario(
+        ((settled, undo(101)),), 101, (_UNDONE, _PROMOTED, _FIRST), (edit(102),), strategy=_NO_FAST_PATH
+    ),
+    "undone while baking": Scenario(
+        ((settled, edit(102)), (at("Baking"), request("undo"))), 101, ((102, "RolledBack", "Undone"), _FIRST)
+    ),
+    "undone and bad": Scenario(
+        ((settled, undo(101)), (at("Progressing", 50), turn_bad(101))),
+        102,
+        ((101, "RolledBack", "AnalysisFailed"), _PROMOTED, _FIRST),
+        (edit(102),),
+        strategy=_NO_FAST_PATH,
+    ),
+    "undone, then spec agrees": Scenario(
+        ((settled, undo(101)), (at("Promoting"), edit(101))), 101, (_UNDONE, _PROMOTED, _FIRST), (edit(102),)
     ),
 }

@@ -36,6 +36,7 @@ class BrokenRuleError(AssertionError):
 class Rules:
     """What the witness remembers: attempts whose weight an abort lowered, steps that were walked, versions that served.
 
+    `told` are stable pods that had been told the version when somebody held it.
     `live` is for how long the weight of the current (attempt, step) has been live. `disturbed` is set by faults that
     cost answers whatever an operator does. `broken` lists what did not hold: an operator catches what is raised.
     """
@@ -44,6 +45,7 @@ class Rules:
     steps: list[tuple[int, int]] = field(default_factory=list)
     live: dict[tuple[int, int], float] = field(default_factory=dict)
     served: set[int] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
     disturbed: bool = False
     broken: list[str] = field(default_factory=list)
 
@@ -98,11 +100,11 @@ class Rules:
         if rollout.get("stage") == "RollingBack":
             _require(world, world.weight in {0, None}, "weight 0 comes before the status that announces the rollback")
             self.aborted.add(rollout["attempt"])
-        self._step(world, old.get("rollout", {}), rollout)
+        self._step(world, old.get("rollout", {}), rollout, new)
         self._start(world, old, new)
         self._end(world, old, new)
 
-    def _step(self, world: World, old: JSON, new: JSON) -> None:
+    def _step(self, world: World, old: JSON, new: JSON, status: JSON) -> None:
         if new.get("stage") == "Progressing":
             mine = [step for attempt, step in self.steps if attempt == new["attempt"]]
             last = mine[-1] if mine else 0
@@ -114,6 +116,11 @@ class Rules:
         )
         if left:
             step = old["steps"][old["step"] - 1]
+            if _waived(world, old, new, status):
+                return
+            held = _paused(world, old) and not _asked(world, status, "resume")
+            _require(world, not held, "no step is left while somebody holds it")
+            _require(world, step.get("approval") != "Manual", "a step with approval is left when somebody says so")
             held = self.live.get((old["attempt"], old["step"]), 0.0)
             long = parse_duration(step["duration"]).total_seconds()
             _require(world, held + TICK >= long, f"step {old['step']} is held for {long} s, not {held} s")
@@ -126,7 +133,8 @@ class Rules:
         rejected = old.get("rejected", {}).get("revision")
         if rejected == new["canary"]["revision"]:
             asked = world.api.rollout["metadata"].get("annotations", {}).get(ANNOTATION_REQUEST, "")
-            _require(world, asked.startswith(f"retry:{rejected}."), "a rejected revision is not tried again")
+            named = asked.startswith(f"retry:{rejected}.") or (asked.startswith("undo:") and asked.endswith(rejected))
+            _require(world, named, "a rejected revision is not tried again")
 
     def _end(self, world: World, old: JSON, new: JSON) -> None:
         before, after = old.get("history", []), new.get("history", [])
@@ -140,6 +148,7 @@ class Rules:
             self.served.add(entry["version"])
             walked = [step for attempt, step in self.steps if attempt == entry["attempt"]]
             steps = rollout.get("steps", []) if "stable" in old else []
+            _require(world, not (steps and _paused(world, rollout)), "nothing is promoted while somebody holds it")
             _require(world, walked == list(range(1, len(steps) + 1)), "what is promoted walked every step")
             _require(world, bool(steps) or entry["version"] in self.served, "only what served before skips its steps")
             return
@@ -152,6 +161,7 @@ class Rules:
     def after_tick(self, world: World) -> None:
         """Who answers, who changes, and who is missing."""
         self._hold(world)
+        self._halt(world)
         if "stable" in world.status:
             self._answers(world)
             self._stable_pods(world)
@@ -164,6 +174,14 @@ class Rules:
             key = (rollout["attempt"], rollout["step"])
             weight = rollout["steps"][rollout["step"] - 1]["weight"] if rollout["step"] else 0
             self.live[key] = self.live.get(key, 0.0) + TICK if world.traffic.live == weight else 0.0
+
+    def _halt(self, world: World) -> None:
+        rollout, version = world.status.get("rollout", {}), world.status.get("canary", {}).get("version")
+        told = {pod.uid for pod in world.pods.of(Track.STABLE) if version in pod.server.told}
+        if rollout.get("steps") and rollout["stage"] == "Promoting" and _paused(world, rollout):
+            _require(world, told <= self.told, "no further pod gets the version while somebody holds it")
+        else:
+            self.told = told
 
     def _answers(self, world: World) -> None:
         stable, rollout = world.status["stable"]["version"], world.status.get("rollout", {})
@@ -201,6 +219,24 @@ class Rules:
             changing = [pod for pod in pods if new in pod.server.told and not _through(pod, new, stays)]
             parallel = world.spec["strategy"].get("promotion", {}).get("maxParallel", 1)
             _require(world, len(changing) <= parallel, "at most maxParallel stable pods change at a time")
+
+
+def _paused(world: World, rollout: JSON) -> bool:
+    """Whether somebody held it, as the operator has it on record, or had long enough to read."""
+    return "pausedSince" in rollout or world.seconds - world.paused_since > world.lag + 2 * TICK
+
+
+def _waived(world: World, old: JSON, new: JSON, status: JSON) -> bool:
+    """Whether somebody let the step off what was left of it, in this write or before."""
+    asked = _asked(world, status, "promote", "promote-full", "skip") and new["attempt"] == old["attempt"]
+    return asked or "approved" in old
+
+
+def _asked(world: World, status: JSON, *verbs: str) -> bool:
+    """Whether this write of `status` answers a request with one of these verbs."""
+    token = status.get("lastRequest", {}).get("token", "")
+    fresh = token != world.status.get("lastRequest", {}).get("token")
+    return fresh and token.split(":")[0] in verbs
 
 
 def _known(world: World, pod: SimPod) -> bool:

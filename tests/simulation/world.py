@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from modelrollout.core.names import ANNOTATION_REQUEST, Track
@@ -14,7 +15,7 @@ from modelrollout.core.route import canary_weight
 from modelrollout.core.snapshot import Capacity
 from modelrollout.errors import MetricsUnavailable, ServerUnavailable
 from tests.simulation.api import NAME, Api
-from tests.simulation.clock import START, moment
+from tests.simulation.clock import START, moment, stamp
 from tests.simulation.pods import Pods
 from tests.simulation.rules import TICK, Rules
 from tests.simulation.servers import Disk
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class World:
-    """All of it. `lag` is how many seconds late watches show what others did."""
+    """All of it. `lag` is how many seconds late watches show what others did; `paused_since` is for spec.paused."""
 
     api: Api = field(default_factory=Api)
     disk: Disk = field(default_factory=Disk)
@@ -42,6 +43,7 @@ class World:
     rules: Rules = field(default_factory=Rules)
     seconds: float = 0.0
     lag: float = 0.0
+    paused_since: float = inf
     pods: Pods = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,9 +100,20 @@ class World:
         if spec != self.spec:
             self.api.store("ModelRollout", {**self.api.rollout, "spec": spec}, self.seconds)
 
+    def pause(self, paused: bool) -> None:
+        """Set spec.paused."""
+        self.paused_since = self.seconds if paused else inf
+        self.api.store("ModelRollout", {**self.api.rollout, "spec": {**self.spec, "paused": paused}}, self.seconds)
+
     def request(self, token: str) -> None:
         """Annotate the ModelRollout with a request."""
-        metadata = {**self.api.rollout["metadata"], "annotations": {ANNOTATION_REQUEST: token}}
+        owned = {"f:metadata": {"f:annotations": {f"f:{ANNOTATION_REQUEST}": {}}}}
+        entry = {"manager": "tester", "time": stamp(self.seconds), "fieldsV1": owned}
+        metadata = {
+            **self.api.rollout["metadata"],
+            "annotations": {ANNOTATION_REQUEST: token},
+            "managedFields": [entry],
+        }
         self.api.store("ModelRollout", {**self.api.rollout, "metadata": metadata}, self.seconds)
 
     # What happens to pods

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from modelrollout.core.names import Track
+from modelrollout.core.requests import Verb
 from modelrollout.errors import ClusterUnavailable, Conflict
 from tests.simulation.operator import SimOperator
-from tests.simulation.repertoire import SCENARIOS, request
+from tests.simulation.repertoire import SCENARIOS, request, undo_last
 from tests.simulation.scenarios import begin, run_until, settled
 
 
@@ -49,10 +50,20 @@ class Chance(RuleBasedStateMachine):
         """Somebody scales."""
         self.world.change("serving", replicas=replicas)
 
-    @rule(verb=st.sampled_from(["abort", "retry"]))
-    def ask(self, verb: str) -> None:
+    @rule(verb=st.sampled_from(Verb))
+    def ask(self, verb: Verb) -> None:
         """Somebody asks for something, whether it fits or not."""
         request(verb)(self.world)
+
+    @rule()
+    def undo(self) -> None:
+        """Somebody asks to go back from what serves, whether there is something under way or not."""
+        undo_last(self.world)
+
+    @rule(paused=st.booleans())
+    def hold(self, paused: bool) -> None:
+        """Somebody sets spec.paused, or takes it away."""
+        self.world.pause(paused)
 
     # What models, servers and pods do
 
@@ -151,6 +162,8 @@ class Chance(RuleBasedStateMachine):
         self.world.disk.broken.clear()
         for pod in self.world.pods.all.values():
             pod.silent = False
+        self.world.pause(False)
+        request(Verb.RESUME)(self.world)
         if self.world.spec["model"]["version"] == 199:
             self.world.edit(101)
 

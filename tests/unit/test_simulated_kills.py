@@ -10,7 +10,20 @@ import pytest
 from tests.simulation.repertoire import SCENARIOS
 from tests.simulation.scenarios import begin, end_of, kill_points, rest
 
-SOME = ("good", "bad", "superseded", "cancelled", "rolled and bad", "undone", "lower and bad", "abort asked for")
+SOME = (
+    "good",
+    "bad",
+    "superseded",
+    "cancelled",
+    "rolled and bad",
+    "undone",
+    "lower and bad",
+    "abort asked for",
+    "paused in a step",
+    "approved",
+    "promoted in full",
+    "undone on request",
+)
 
 
 def undisturbed(name: str) -> tuple[Any, ...]:

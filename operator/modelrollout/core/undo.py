@@ -24,10 +24,14 @@ def goes_back(s: Snapshot) -> bool:
 
 
 def safe_places(status: Status) -> list[Version]:
-    """Versions promoted before the stable one, the latest first, without those that somebody went back from."""
+    """Versions promoted before the stable one, the latest first, but for those that somebody went back from, or that
+    were taken back when they were tried last.
+    """
     promoted = [entry for entry in status.history if entry.end.outcome is Outcome.PROMOTED]
     left = {_left(newer, older) for newer, older in pairwise(promoted)}
-    return [version for version in earlier(status) if version.revision not in left]
+    last = {entry.target.revision: entry.end.outcome for entry in reversed(status.history)}
+    failed = {revision for revision, outcome in last.items() if outcome is Outcome.ROLLED_BACK}
+    return [version for version in earlier(status) if version.revision not in left | failed]
 
 
 def earlier(status: Status) -> list[Version]:

@@ -13,6 +13,11 @@ local lost = underWay and rollout.lostSince ~= nil
 
 -- A version to go back to: promoted before, and not one that somebody went back from.
 local back, left, newer = false, {}, nil
+local tried = {}
+for _, entry in ipairs(history) do
+  left[entry.revision] = left[entry.revision] or (not tried[entry.revision] and entry.outcome == "RolledBack")
+  tried[entry.revision] = true
+end
 for _, entry in ipairs(history) do
   if entry.outcome == "Promoted" then
     if newer ~= nil and newer.reason == "Undone" then

@@ -17,6 +17,11 @@ if status.rollout ~= nil then
   seen, target = status.canary.revision .. "." .. status.rollout.attempt .. ":" .. (status.rollout.step or 0), ""
 else
   local left, newer = {}, nil
+  local tried = {}
+  for _, entry in ipairs(history) do
+    left[entry.revision] = left[entry.revision] or (not tried[entry.revision] and entry.outcome == "RolledBack")
+    tried[entry.revision] = true
+  end
   for _, entry in ipairs(history) do
     if entry.outcome == "Promoted" then
       if newer ~= nil and newer.reason == "Undone" then
