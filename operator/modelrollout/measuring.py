@@ -50,8 +50,7 @@ async def measure(plan: MetricsPlan, before: Analysed | None, metrics: Metrics, 
         limit = limited.pop(measurement.metric, None)
         rounds.append((by_name[measurement.metric], _stricter(measurement, limit)))
     rounds += [(by_name[name], measurement) for name, measurement in limited.items() if not _sequential(by_name[name])]
-    if heard.split is not None:
-        rounds.append((None, heard.split))
+    rounds += [(None, said) for said in (heard.split, heard.alerts) if said is not None]
     return Analysed(plan.key, at, extend(before, plan.key, tuple(rounds)), heard.memory, heard.marks)
 
 

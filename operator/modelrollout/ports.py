@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters
 from modelrollout.core.model_config import ModelTarget
 from modelrollout.core.readings import CapacityQuestion
@@ -106,6 +107,12 @@ class Metrics(Protocol):
         self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], at: datetime
     ) -> Mapping[str, Counters]:
         """Cumulative counters of those pods that Prometheus reads, at one moment."""
+        ...
+
+    async def look(
+        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], alerts: str, at: datetime
+    ) -> tuple[Mapping[str, Counters], tuple[Alert, ...]]:
+        """The same, and the alerts that PromQL `alerts` gives, from one question."""
         ...
 
     async def query(self, source: MetricSource, promql: str, at: datetime) -> tuple[float, ...]:

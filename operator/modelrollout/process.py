@@ -18,6 +18,7 @@ from modelrollout.adapters.events import EventRecorder
 from modelrollout.adapters.kube import KubeClient, connect, watch_session
 from modelrollout.adapters.model_servers import GrpcModelServers
 from modelrollout.adapters.prometheus import PrometheusMetrics
+from modelrollout.alerting import AlertBoard, alert_receiver
 from modelrollout.cache import ObjectCache
 from modelrollout.contact import Contact
 from modelrollout.handlers import WatchThread
@@ -45,9 +46,12 @@ async def run(settings: OperatorSettings) -> None:
         cache, queue, events = ObjectCache(), WorkQueue(), EventRecorder(client, clock)
         contact = Contact()
         sources = Sources(servers, metrics, NodeCapacities(client), clock)
-        reconciler = Reconciler(cache, KubernetesCluster(client, cache), sources, events, queue.add, contact)
+        board = AlertBoard(cache, clock, queue.add)
+        cluster = KubernetesCluster(client, cache)
+        reconciler = Reconciler(cache, cluster, sources, events, queue.add, contact, board.told)
         supervisor = _supervisor(settings, client, cache, queue)
         await stack.enter_async_context(health_server(settings.health, supervisor.synced.is_set))
+        await stack.enter_async_context(alert_receiver(settings.alerts, settings.alerts_token, board))
         _log.info("started", version=__version__, server=credentials.server, namespaces=settings.namespaces or "all")
         await _first_to_end(
             stopped.wait(),

@@ -13,6 +13,7 @@ import structlog
 from modelrollout.acting import Actor, Written
 from modelrollout.contact import Contact
 from modelrollout.core.actions import Decision
+from modelrollout.core.alerts import Alert
 from modelrollout.core.claims import conflict
 from modelrollout.core.decide import decide
 from modelrollout.core.observe import Memory, observe
@@ -49,7 +50,7 @@ class _Remembered:
 
 @dataclass(slots=True)
 class Reconciler:
-    """Runs passes; one at a time per key, which the work queue sees to."""
+    """Runs passes; one at a time per key, which the work queue sees to. `told` is what Alertmanager called about."""
 
     view: View
     cluster: Cluster
@@ -57,6 +58,7 @@ class Reconciler:
     events: Events
     wake: Callable[[Key], None]
     contact: Contact = field(default_factory=Contact)
+    told: Callable[[Key], tuple[Alert, ...]] = lambda _key: ()
     _known: dict[Key, _Remembered] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -123,7 +125,7 @@ class Reconciler:
         refused = next(iter(written.refused.values()), "")
         contested = written.repairs.contested(now)
         memory = Memory(probe.servers, probe.analysed, probe.capacity, known.route_seen, refused, contested)
-        return replace(memory, unheard=self.contact.failed)
+        return replace(memory, unheard=self.contact.failed, alerts=self.told(known.probe.key))
 
     def _look_at_route(self, key: Key, known: _Remembered, children: Iterable[JSON]) -> None:
         """Note when the route was first seen as gateways have it now: propagation and drains count from there."""

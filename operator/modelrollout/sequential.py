@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from modelrollout.core.alerts import Alert, firing_query, unheard
+from modelrollout.core.alerts import measured as fired
 from modelrollout.core.analysis import Analysed, Measurement, Verdict
 from modelrollout.core.counters import Counters, cells_of
 from modelrollout.core.judge.memory import ALPHA, Memory, remember, start
@@ -32,6 +34,7 @@ class Heard:
     marks: Marks | None
     measured: tuple[Measurement, ...]
     split: Measurement | None = None
+    alerts: Measurement | None = None
 
 
 async def listen(
@@ -41,33 +44,36 @@ async def listen(
     memory = before.memory if before and before.memory and before.memory.attempt == plan.attempt else None
     marks = before.marks if memory and before else None
     look_at = _Looking(plan, metrics, source)
+    question = firing_query(plan.namespace, plan.analysis.alerts)
     try:
         if memory is None or marks is None:
             memory, marks = await _begin(plan, look_at, at)
-        look, problems = await look_at(at, marks)
+        look, problems, firing = await look_at(at, marks, question)
     except (MetricsUnavailable, QueryRefused) as error:
-        return Heard(memory, marks, _silent(plan, Verdict.ERROR, str(error)))
+        unknown = unheard(question, str(error)) if question else None
+        return Heard(memory, marks, _silent(plan, Verdict.ERROR, str(error)), alerts=unknown)
+    alerts = fired(question, firing) if question else None
     missing = _missing(plan, look)
     if missing:
-        return Heard(memory, marks, _silent(plan, Verdict.NO_DATA, missing))
+        return Heard(memory, marks, _silent(plan, Verdict.NO_DATA, missing), alerts=alerts)
     heard, marks = next_round(marks, at.timestamp(), look, plan.canary, plan.stable)
     if heard is not None and (heard.stable is not None or plan.may_miss_stable):
         memory = remember(memory, plan.analysis.sequential, heard, plan.weight)
     split = None if plan.weight is None else split_verdict(memory.split)
-    return Heard(memory, marks, tuple(_told(_verdicts(plan, memory, at), problems)), split)
+    return Heard(memory, marks, tuple(_told(_verdicts(plan, memory, at), problems)), split, alerts)
 
 
 async def _begin(plan: MetricsPlan, look_at: "_Looking", at: datetime) -> tuple[Memory, Marks]:
     """Where the judge goes on after a restart; without that, what stable did before."""
     if plan.stored is not None:
-        look, _ = await look_at(moment_of(plan.stored.at))
+        look, *_ = await look_at(moment_of(plan.stored.at))
         return plan.stored, marks_of(plan.stored.at, look)
     minutes = plan.analysis.baseline // HISTORY_STEP if plan.analysis.sequential else 0
     moments = [at - HISTORY_STEP * back for back in range(minutes, -1, -1)]
     looks = await asyncio.gather(*(look_at(moment) for moment in moments))
     memory = start(plan.attempt, moments[0].timestamp())
     marks = marks_of(memory.at, looks[0][0])
-    for (_, moment), (look, _problems) in zip(pairwise(moments), looks[1:], strict=True):
+    for (_, moment), (look, *_) in zip(pairwise(moments), looks[1:], strict=True):
         heard, marks = next_round(marks, moment.timestamp(), look, (), plan.stable)
         if heard is not None and heard.stable:
             memory = remember(memory, plan.analysis.sequential, heard, None)
@@ -83,20 +89,23 @@ class _Looking:
     source: MetricSource
 
     async def __call__(
-        self, at: datetime, marks: Marks | None = None
-    ) -> tuple[Mapping[str, Counters], Mapping[str, Measurement]]:
-        """Counters by pod, and what could not be read, by metric. Raises MetricsUnavailable and QueryRefused."""
+        self, at: datetime, marks: Marks | None = None, alerts: str = ""
+    ) -> tuple[Mapping[str, Counters], Mapping[str, Measurement], tuple[Alert, ...]]:
+        """Counters by pod, what could not be read by metric, and what PromQL `alerts` gives.
+
+        Raises MetricsUnavailable and QueryRefused.
+        """
         wanted = [m for m in self.plan.analysis.sequential if m.kind is MetricKind.DISTRIBUTION]
         names = _names(self.plan)
-        look, found = await asyncio.gather(
-            self.metrics.counters(self.source, self.plan.namespace, self.plan.model, names, at),
+        (look, firing), found = await asyncio.gather(
+            self.metrics.look(self.source, self.plan.namespace, self.plan.model, names, alerts, at),
             asyncio.gather(*(self._cells(metric, names, at) for metric in wanted)),
         )
         by_metric = {metric.name: cells for metric, cells in zip(wanted, found, strict=True)}
         problems = {name: cells for name, cells in by_metric.items() if isinstance(cells, Measurement)}
         read = {name: cells for name, cells in by_metric.items() if not isinstance(cells, Measurement)}
         whole = {pod: replace(c, cells=_cells_of(pod, read, problems, marks)) for pod, c in look.items()}
-        return whole, problems
+        return whole, problems, firing
 
     async def _cells(
         self, metric: Metric, pods: tuple[str, ...], at: datetime

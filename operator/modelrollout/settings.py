@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _FORMATS = ("json", "console")
@@ -13,7 +14,8 @@ class OperatorSettings:
     """All of it.
 
     `kubeconfig` None means the pod's service account, or `~/.kube/config` outside a cluster. No `namespaces` means all
-    of them. `health` is the address of `/livez` and `/readyz`, None for none.
+    of them. `health` is the address of `/livez` and `/readyz`, None for none; `alerts` that of Alertmanager's webhook,
+    whose callers bear the token in file `alerts_token`.
     """
 
     kubeconfig: str | None = None
@@ -21,17 +23,24 @@ class OperatorSettings:
     log_format: str = "json"
     log_level: str = "INFO"
     health: tuple[str, int] | None = None
+    alerts: tuple[str, int] | None = None
+    alerts_token: Path | None = None
 
 
 def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> OperatorSettings:
     """Read the settings; a flag wins over its variable. Ends the process with a usage message when one is wrong."""
-    parsed = _parser(environment).parse_args(arguments)
+    parser = _parser(environment)
+    parsed = parser.parse_args(arguments)
+    if (parsed.alerts_address is None) != (parsed.alerts_token_file is None):
+        parser.error("--alerts-address and --alerts-token-file go together: no call is taken from just anybody")
     return OperatorSettings(
         kubeconfig=parsed.kubeconfig or None,
         namespaces=tuple(sorted(set(parsed.namespace))),
         log_format=parsed.log_format,
         log_level=parsed.log_level,
         health=parsed.health_address,
+        alerts=parsed.alerts_address,
+        alerts_token=parsed.alerts_token_file,
     )
 
 
@@ -60,7 +69,25 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="serve /livez and /readyz here, e.g. 0.0.0.0:8080 ($MODELROLLOUT_HEALTH_ADDRESS); default: nowhere",
     )
+    _add_alerts(parser, environment)
     return parser
+
+
+def _add_alerts(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    parser.add_argument(
+        "--alerts-address",
+        type=_address,
+        default=environment.get("MODELROLLOUT_ALERTS_ADDRESS") or None,
+        metavar="HOST:PORT",
+        help="take calls of Alertmanager's webhook at /alertmanager here ($MODELROLLOUT_ALERTS_ADDRESS); default: none",
+    )
+    parser.add_argument(
+        "--alerts-token-file",
+        type=Path,
+        default=environment.get("MODELROLLOUT_ALERTS_TOKEN_FILE") or None,
+        metavar="PATH",
+        help="the bearer token of those calls, a mounted Secret ($MODELROLLOUT_ALERTS_TOKEN_FILE)",
+    )
 
 
 def _names(text: str) -> list[str]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _FIRST = (101, "Promoted", "Initialized")
 _REJECTED = (102, "RolledBack", "AnalysisFailed")
 _PROMOTED = (102, "Promoted", "Promoted")
+_ALERTED = (102, "RolledBack", "AlertFiring")
+_ALERTS = {"alerts": [{"matchLabels": {"severity": "page"}}]}
 _ROLL = {"promotion": {"method": "Roll"}}
 _KEEP = {"rollback": {"retainCanaryFor": "10m"}}
 
@@ -100,6 +102,11 @@ def hold(world: World) -> None:
 def let_go(world: World) -> None:
     """Somebody takes spec.paused away."""
     world.pause(False)
+
+
+def page(world: World) -> None:
+    """An alert fires that analysis.alerts names."""
+    world.traffic.firing = ({"alertname": "FewerClicks", "namespace": "default", "severity": "page"},)
 
 
 def turn_bad_late(world: World) -> None:
@@ -194,6 +201,13 @@ SCENARIOS: dict[str, Scenario] = {
         ((settled, edit(102)), (at("Promoting"), request("abort"))),
         101,
         ((102, "RolledBack", "AbortRequested"), _FIRST),
+    ),
+    "alert": Scenario(((settled, edit(102)), (at("Progressing", 50), page)), 101, (_ALERTED, _FIRST), analysis=_ALERTS),
+    "alert while promoting": Scenario(
+        ((settled, edit(102)), (at("Promoting"), page)), 101, (_ALERTED, _FIRST), analysis=_ALERTS
+    ),
+    "alert while baking": Scenario(
+        ((settled, edit(102)), (at("Baking"), page)), 101, (_ALERTED, _FIRST), analysis=_ALERTS
     ),
     "retried": Scenario(((settled, retry_mended),), 102, (_PROMOTED, _REJECTED, _FIRST), (bad_from_start,)),
     "another while a canary is kept": Scenario(

@@ -28,13 +28,14 @@ class Traffic:
     """`live` is the weight that proxies follow: the route's, a while after it was written; `live_since` is since when.
 
     `bad` versions fail a share of the requests, `wrong`, and `odd` pods whatever their version. `prometheus` is `up`,
-    `away` or `empty`.
+    `away` or `empty`. `firing` are the labels of alerts.
     """
 
     bad: set[int] = field(default_factory=set)
     wrong: float = 0.5
     odd: set[str] = field(default_factory=set)
     shifted: set[int] = field(default_factory=set)
+    firing: tuple[Mapping[str, str], ...] = ()
     prometheus: str = "up"
     delay: float = 0.25
     live: int = 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from modelrollout.core.alerts import Alert
 from modelrollout.core.names import ANNOTATION_REQUEST, Track
 from modelrollout.core.route import canary_weight
 from modelrollout.core.snapshot import Capacity
@@ -194,6 +195,13 @@ class World:
         if self.traffic.prometheus == "away":
             raise MetricsUnavailable("no answer")
         return self.traffic.counters(self.pods, pods, (at - START).total_seconds())
+
+    async def look(
+        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], alerts: str, at: datetime
+    ) -> tuple[dict[str, Counters], tuple[Alert, ...]]:
+        """As ports.Metrics."""
+        found = tuple(Alert(labels) for labels in self.traffic.firing) if alerts else ()
+        return await self.counters(source, namespace, model, pods, at), found
 
     async def query(self, _source: MetricSource, _promql: str, _at: datetime) -> tuple[float, ...]:
         """As ports.Metrics."""

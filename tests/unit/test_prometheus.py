@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from modelrollout.adapters.prometheus import PrometheusMetrics
+from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters
 from modelrollout.errors import MetricsUnavailable, QueryRefused
 from modelrollout.ports import MetricSource
@@ -147,9 +148,26 @@ async def test_the_moment_and_the_deadline_are_sent() -> None:
 async def test_counters_of_the_pods_that_are_read() -> None:
     """Bad answers, buckets and the last scrape per pod; one without traffic has zeros, one not scraped is left out."""
     parts = [("bad", {}, "2"), ("buckets", {"le": "10"}, "3"), ("buckets", {"le": "+Inf"}, "5"), ("scraped", {}, "1")]
-    samples = [({"pod": "a", "part": part, **labels}, value) for part, labels, value in parts]
-    samples.append(({"pod": "idle", "part": "scraped"}, "1"))
+    samples = [({"pod": "a", "modelrollout_part": part, **labels}, value) for part, labels, value in parts]
+    samples.append(({"pod": "idle", "modelrollout_part": "scraped"}, "1"))
     async with prometheus(canned(vector(*samples))) as (metrics, source):
         found = await metrics.counters(source, "default", "m", ("a", "idle", "away"), AT)
         assert await metrics.counters(source, "default", "m", (), AT) == {}
     assert found == {"a": Counters(2.0, {10.0: 3.0, math.inf: 5.0}, 1.0), "idle": Counters(scraped=1.0)}
+
+
+async def test_alerts_come_with_the_counters_in_one_answer() -> None:
+    """One question for both; counters are no alerts and alerts are no pods, whatever labels they have."""
+    asked: list[str] = []
+    labels = {"alertname": "FewerClicks", "alertstate": "firing", "namespace": "default", "pod": "a"}
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.query["query"])
+        scraped = ({"pod": "a", "modelrollout_part": "scraped"}, "1")
+        return web.json_response(vector(scraped, ({**labels, "modelrollout_part": "alerts"}, "1")))
+
+    async with prometheus(answer) as (metrics, source):
+        found = await metrics.look(source, "default", "m", ("a",), "ALERTS{x='y'} or ALERTS{z='y'}", AT)
+    assert found == ({"a": Counters(scraped=1.0)}, (Alert(labels),))
+    (question,) = asked
+    assert "label_replace((ALERTS{x='y'} or ALERTS{z='y'})," in question

@@ -20,6 +20,7 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
+from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters, bad_query, latency_query, scraped_query
 from modelrollout.errors import MetricsUnavailable, QueryRefused
 from modelrollout.ports import MetricSource
@@ -29,7 +30,7 @@ _IN_FLIGHT = 6
 """Queries to one address at a time: one that hangs must not take every thread."""
 _CONNECT_SECONDS = 2.0
 _REFUSED = {400, 422}
-_PART, _BAD, _BUCKETS, _SCRAPED = "part", "bad", "buckets", "scraped"
+_PART, _BAD, _BUCKETS, _SCRAPED, _ALERTS = "modelrollout_part", "bad", "buckets", "scraped", "alerts"
 """The label by which the parts of one answer are told apart, and its values."""
 
 
@@ -64,16 +65,20 @@ class PrometheusMetrics:
         self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], at: datetime
     ) -> Mapping[str, Counters]:
         """Cumulative counters of those pods that Prometheus reads, at one moment."""
-        if not pods:
-            return {}
-        parts = {
-            _BAD: bad_query(namespace, model, pods),
-            _BUCKETS: latency_query(namespace, model, pods),
-            _SCRAPED: scraped_query(namespace, pods),
-        }
+        counters, _ = await self.look(source, namespace, model, pods, "", at)
+        return counters
+
+    async def look(
+        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], alerts: str, at: datetime
+    ) -> tuple[Mapping[str, Counters], tuple[Alert, ...]]:
+        """The same, and the alerts that PromQL `alerts` gives, from one question."""
+        parts = _parts(namespace, model, pods) | ({_ALERTS: f"({alerts})"} if alerts else {})
+        if not parts:
+            return {}, ()
         # One question: with many rollouts at once, what each question costs is most of a pass.
         text = " or ".join(f'label_replace({query}, "{_PART}", "{part}", "", "")' for part, query in parts.items())
-        return _counters(_vector(await self._ask(source, text, at)))
+        samples = _vector(await self._ask(source, text, at))
+        return _counters(samples), _alerts(samples)
 
     async def query(self, source: MetricSource, promql: str, at: datetime) -> tuple[float, ...]:
         """One number per series that the query gives; NaN and infinity are passed on."""
@@ -158,6 +163,22 @@ def _release(endpoint: _Endpoint, done: asyncio.Future[Any]) -> None:
         done.exception()
 
 
+def _parts(namespace: str, model: str, pods: tuple[str, ...]) -> dict[str, str]:
+    """The questions for counters, by part; none without pods."""
+    if not pods:
+        return {}
+    return {
+        _BAD: bad_query(namespace, model, pods),
+        _BUCKETS: latency_query(namespace, model, pods),
+        _SCRAPED: scraped_query(namespace, pods),
+    }
+
+
+def _alerts(samples: list[tuple[Mapping[str, str], float]]) -> tuple[Alert, ...]:
+    found = (labels for labels, _ in samples if labels.get(_PART) == _ALERTS)
+    return tuple(Alert({name: value for name, value in labels.items() if name != _PART}) for labels in found)
+
+
 def _counters(samples: list[tuple[Mapping[str, str], float]]) -> dict[str, Counters]:
     """A pod that is read but was asked nothing yet has counters of zero; one that is not read is left out."""
     failures: dict[str, float] = {}
@@ -169,7 +190,7 @@ def _counters(samples: list[tuple[Mapping[str, str], float]]) -> dict[str, Count
             failures[pod] = value
         elif labels.get(_PART) == _BUCKETS:
             buckets.setdefault(pod, {})[float(labels["le"])] = value
-        else:
+        elif labels.get(_PART) == _SCRAPED:
             scraped[pod] = value
     pods = failures.keys() | buckets.keys() | scraped.keys()
     return {

@@ -17,6 +17,8 @@ from modelrollout.core.status import Baseline
 
 SPLIT = "traffic-split"
 """Name of the check that the share of requests which arrives is the weight that was set."""
+ALERTS = "alerts"
+"""Name under which it is shown what alerts say (`core.alerts`)."""
 
 
 class Verdict(StrEnum):
@@ -87,8 +89,9 @@ class Analysed:
     marks: Marks | None = None
 
     def failing(self) -> MetricState | None:
-        """The first metric that proves the canary bad."""
-        return next((state for state in self.metrics.values() if state.verdict is Verdict.FAIL), None)
+        """The first metric that proves the canary bad; what alerts say is looked at by itself."""
+        failed = (state for name, state in self.metrics.items() if name != ALERTS and state.verdict is Verdict.FAIL)
+        return next(failed, None)
 
 
 def extend(

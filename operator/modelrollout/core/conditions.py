@@ -14,7 +14,7 @@ from modelrollout.core.pods import canary_replicas
 from modelrollout.core.reasons import Phase, Reason
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.status import Condition, Rollout, Stage, Status
-from modelrollout.core.verdicts import head
+from modelrollout.core.verdicts import alert_fires, head
 from modelrollout.core.world import has_room
 
 Said = tuple[str, str, str]
@@ -113,6 +113,8 @@ def _why_progressing(s: Snapshot, rollout: Rollout | None, phase: Phase) -> str:
     canary = s.track(Track.CANARY)
     if any(pod.unschedulable for pod in canary) or (not canary and not has_room(s, canary_replicas(s, rollout))):
         return Reason.INSUFFICIENT_GPU
+    if alert_fires(s, rollout):
+        return Reason.ALERT_FIRING
     failed = any(pod.report and pod.report.failure(rollout.target.version) for pod in canary)
     return Reason.MODEL_LOAD_FAILED if failed else phase
 

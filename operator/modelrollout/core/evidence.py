@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 
+from modelrollout.core.alerts import told_since
 from modelrollout.core.analysis import SILENT, Verdict
 from modelrollout.core.diagnosis import last_words, server_words
 from modelrollout.core.fitting import asks
@@ -14,7 +15,7 @@ from modelrollout.core.requests import Verb
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Metric, Policy
 from modelrollout.core.status import End, Outcome, Rollout, Stage
-from modelrollout.core.verdicts import current, head, metric_states, silent_policy, talking_policy
+from modelrollout.core.verdicts import alert_fires, current, head, metric_states, silent_policy, talking_policy
 
 MAX_SETBACKS = 3
 """So often the canary's weight may go to 0 for lack of pods in one attempt."""
@@ -26,7 +27,7 @@ _EXIT_PRECISION = timedelta(seconds=1)
 
 def proof_of_failure(s: Snapshot, rollout: Rollout) -> End | None:
     """Why the canary must go now, None when nothing proves that."""
-    proofs = (_marked, _asked_for, _unavailable, _lost_for_good, _failed_metric, _out_of_patience)
+    proofs = (_marked, _asked_for, _alerted, _unavailable, _lost_for_good, _failed_metric, _out_of_patience)
     return next((end for proof in proofs if (end := proof(s, rollout)) is not None), None)
 
 
@@ -62,6 +63,20 @@ def _asked_for(s: Snapshot, _: Rollout) -> End | None:
             message = f"{s.asker or 'somebody'} asked for it"
             return End(Outcome.ROLLED_BACK, reason, message, f"request {s.request}")
     return None
+
+
+def _alerted(s: Snapshot, rollout: Rollout) -> End | None:
+    """An alert that fires while the new version has traffic. The fast path leads away from what alerts are about."""
+    if not rollout.steps or rollout.stage not in {Stage.PROGRESSING, Stage.PROMOTING, Stage.BAKING}:
+        return None
+    told = next(told_since(s.alerts, rollout.since), None)
+    if told is not None:
+        said = f"Alertmanager called: {dict(told.labels)}"
+        return End(Outcome.ROLLED_BACK, Reason.ALERT_FIRING, f"{told} fires", said)
+    state = alert_fires(s, rollout)
+    if state is None:
+        return None
+    return End(Outcome.ROLLED_BACK, Reason.ALERT_FIRING, head(state.last.detail), state.last.detail)
 
 
 def _unavailable(s: Snapshot, rollout: Rollout) -> End | None:

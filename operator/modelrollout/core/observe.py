@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from modelrollout.core import names
+from modelrollout.core.alerts import Alert
 from modelrollout.core.analysis import Analysed
 from modelrollout.core.judge.memory import Memory as Judged
 from modelrollout.core.judge.memory_json import memory_from_text
@@ -25,7 +26,8 @@ class Memory:
     `servers` by pod uid. `route_seen` is when the route's current generation was first seen. `refused` says which
     write the API server refused last time, and why; `contested` which child somebody else keeps changing; `invalid`
     what is wrong with a `spec` in whose place the last readable one is handed in; `conflict` which older object has a
-    match that this one claims too. `unheard` is when the API server last did not answer.
+    match that this one claims too. `unheard` is when the API server last did not answer. `alerts` are those that
+    Alertmanager called about.
     """
 
     servers: Mapping[str, Server] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class Memory:
     contested: str = ""
     invalid: str = ""
     conflict: str = ""
+    alerts: tuple[Alert, ...] = ()
     unheard: datetime | None = None
 
 
@@ -69,6 +72,7 @@ def observe(rollout: JSON, objects: Iterable[JSON], memory: Memory, now: datetim
         contested=memory.contested,
         invalid=memory.invalid,
         conflict=memory.conflict,
+        alerts=memory.alerts,
         unheard=memory.unheard,
         request=metadata.get("annotations", {}).get(names.ANNOTATION_REQUEST, ""),
         asker=_asker(metadata),

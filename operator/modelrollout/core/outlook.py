@@ -13,7 +13,7 @@ from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Method
 from modelrollout.core.status import Rollout, Stage, Status
 from modelrollout.core.suspicion import suspected_until
-from modelrollout.core.verdicts import holding, step_length, waits_for_baseline
+from modelrollout.core.verdicts import holding, step_length, waits_for_alerts, waits_for_baseline
 from modelrollout.core.world import has_room, waits_for_room
 
 _MENDED_BY = {
@@ -83,7 +83,8 @@ def _preparing(s: Snapshot, rollout: Rollout) -> str:
         return f"rejected at {deadline} unless the canary answers before" if deadline else "when the canary has pods"
     if not rollout.fits and rollout.method is Method.RELOAD:
         return "step 1 when one canary pod has had both versions loaded"
-    return f"step 1 when it is enough: {waits_for_baseline(s, rollout)}" if waits_for_baseline(s, rollout) else "step 1"
+    why = waits_for_baseline(s, rollout) or waits_for_alerts(s, rollout)
+    return f"step 1 when that is over: {why}" if why else "step 1"
 
 
 def _progressing(s: Snapshot, rollout: Rollout) -> str:

@@ -139,8 +139,8 @@ def _metrics(s: Snapshot) -> MetricsPlan | None:
 
 
 def _prepared(s: Snapshot, rollout: Rollout) -> bool:
-    """Whether the sequential judge looks at stable before the canary has traffic."""
-    return bool(s.spec.analysis and s.spec.analysis.sequential) and rollout.stage in {
+    """Whether there is something to look at before the canary has traffic: stable, or alerts that fire already."""
+    return bool(s.spec.analysis and (s.spec.analysis.sequential or s.spec.analysis.alerts)) and rollout.stage in {
         Stage.PREPARING,
         Stage.PROGRESSING,
     }

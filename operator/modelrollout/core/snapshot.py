@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from modelrollout.core.alerts import Alert
 from modelrollout.core.analysis import Analysed
 from modelrollout.core.judge.memory import Memory
 from modelrollout.core.model_config import ModelTarget
@@ -223,7 +224,7 @@ class Snapshot:
     stands, when `spec` here is the last one that could be read. `conflict` says which older object has a match that
     this one claims too. `unheard` is when the API server last did not answer: objects may have changed since. `request`
     is the request annotation, `asker` who wrote it and when as far as the API server tells, `reconcile_wish` the
-    annotation that asks for a fresh look. `stored` is what the judge had remembered when it last was written to the
+    annotation that asks for a fresh look. `alerts` are those that Alertmanager called about. `stored` is what the judge had remembered when it last was written to the
     cluster.
     """
 
@@ -249,6 +250,7 @@ class Snapshot:
     request: str = ""
     asker: str = ""
     reconcile_wish: str = ""
+    alerts: tuple[Alert, ...] = ()
     stored: Memory | None = None
 
     def track(self, track: Track) -> tuple[Pod, ...]:

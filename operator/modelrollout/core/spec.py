@@ -146,7 +146,7 @@ class Analysis:
     """Where measurements come from, how often, and what is judged.
 
     `baseline` is how far back stable is looked at before the canary gets traffic; `suspicion` how long a suspicion
-    that is not confirmed holds a rollout up.
+    that is not confirmed holds a rollout up. `alerts` are labels of alerts that take a canary back while they fire.
     """
 
     address: str
@@ -155,6 +155,7 @@ class Analysis:
     metrics: tuple[Metric, ...]
     baseline: timedelta = timedelta(minutes=10)
     suspicion: timedelta = timedelta(minutes=5)
+    alerts: tuple[Mapping[str, str], ...] = ()
 
     @property
     def sequential(self) -> tuple[Metric, ...]:

@@ -120,6 +120,7 @@ def _analysis(raw: JSON) -> Analysis:
         metrics=metrics or DEFAULT_METRICS,
         baseline=parse_duration(baseline),
         suspicion=parse_duration(suspicion),
+        alerts=tuple(item["matchLabels"] for item in raw.get("alerts", ())),
     )
 
 

@@ -19,7 +19,7 @@ from modelrollout.core.spec import Method
 from modelrollout.core.status import Rollout, Stage, Status, Story
 from modelrollout.core.suspicion import held_weight, suspected_until
 from modelrollout.core.values import format_time
-from modelrollout.core.verdicts import current, holding, waits_for_baseline
+from modelrollout.core.verdicts import current, holding, waits_for_alerts, waits_for_baseline
 from modelrollout.core.world import has_room, waits_for_room
 
 SLOW_GATEWAY = timedelta(seconds=10)
@@ -141,7 +141,8 @@ def _preparing_message(s: Snapshot, rollout: Rollout) -> str:
         return f"starting canary pods with version {version}"
     if not rollout.fits and rollout.method is Method.RELOAD:
         return "proving in one canary pod that both versions fit in one server"
-    return f"canary ready with version {version}; {waits_for_baseline(s, rollout)}".removesuffix("; ")
+    why = waits_for_baseline(s, rollout) or waits_for_alerts(s, rollout)
+    return f"canary ready with version {version}; {why}".removesuffix("; ")
 
 
 def _no_room(s: Snapshot, whom: str, waiting: str) -> str:

@@ -41,7 +41,7 @@ from modelrollout.core.status import (
 from modelrollout.core.suspicion import cleared, newly_suspected
 from modelrollout.core.undo import goes_back, in_place_of_spec, method, undo_target
 from modelrollout.core.verbs import carried_out, noted_request
-from modelrollout.core.verdicts import holding, judged, metric_states, waits_for_baseline
+from modelrollout.core.verdicts import holding, judged, metric_states, waits_for_alerts, waits_for_baseline
 from modelrollout.core.world import drained
 
 _LONGEST_WISH = 1024
@@ -181,7 +181,7 @@ def _preparing(s: Snapshot, rollout: Rollout) -> Status:
     alone = all(pod.report and pod.report.active == {rollout.target.version} for pod in s.track(Track.CANARY))
     if ready and proved and alone:
         full = rollout.approved is Approval.FULL
-        if paused(s, rollout) or (waits_for_baseline(s, rollout) and not full):
+        if paused(s, rollout) or waits_for_alerts(s, rollout) or (waits_for_baseline(s, rollout) and not full):
             return s.status
         steps = s.spec.strategy.steps[: 1 if full else None]
         return s.status.with_rollout(stage=Stage.PROGRESSING, since=s.now, step=1, steps=steps)

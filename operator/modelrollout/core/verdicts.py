@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from modelrollout.core.analysis import SILENT, SPLIT, Analysed, MetricState, Verdict
+from modelrollout.core.analysis import ALERTS, SILENT, SPLIT, Analysed, MetricState, Verdict
 from modelrollout.core.readings import comparison
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.spec import Metric, MetricTest, Policy, Step
@@ -39,6 +39,8 @@ def judged(s: Snapshot) -> tuple[Judged, ...]:
         return s.status.analysis
     kinds = {metric.name: (str(metric.kind), str(metric.test)) for metric in s.spec.analysis.metrics}
     kinds[SPLIT] = ("Split", str(MetricTest.SEQUENTIAL))
+    if s.spec.analysis.alerts:
+        kinds[ALERTS] = ("Alert", "Firing")
     # What is not measured for the moment, as the split while a weight is being set, keeps its last verdict.
     said = {item.name: item for item in s.status.analysis if item.name in kinds}
     said |= {name: _judged(s, name, *kinds[name], state) for name, state in analysed.metrics.items() if name in kinds}
@@ -88,6 +90,9 @@ def holding(s: Snapshot, rollout: Rollout) -> str:
     split = analysed.metrics.get(SPLIT)
     if split is not None and split.verdict in SILENT | {Verdict.INCONCLUSIVE}:
         return said[SPLIT].detail
+    alerts = analysed.metrics.get(ALERTS)
+    if alerts is not None and alerts.verdict in SILENT:
+        return f"{alerts.verdict}: {head(alerts.last.detail)}"
     for metric, state in metric_states(s, rollout):
         if state.verdict in SILENT and silent_policy(metric, state.verdict) is not Policy.ADVANCE:
             return f"{state.verdict}: {head(said[metric.name].detail)}"
@@ -109,6 +114,26 @@ def waits_for_baseline(s: Snapshot, rollout: Rollout) -> str:
         return ""
     why = next((f": {state.verdict}: {head(state.last.detail)}" for _, state in silent), "")
     return f"watching stable for {LEAST_BASELINE.seconds} s to compare with{why}"
+
+
+def waits_for_alerts(s: Snapshot, rollout: Rollout) -> str:
+    """Why the canary gets no traffic yet because of alerts: one fires already, or nothing is known of them."""
+    if s.spec.analysis is None or not s.spec.analysis.alerts:
+        return ""
+    analysed = current(s, rollout)
+    state = analysed.metrics.get(ALERTS) if analysed else None
+    if state is None:
+        return "waiting for the first look at alerts"
+    if state.verdict is Verdict.FAIL:
+        return f"{head(state.last.detail)} already, so the canary gets no traffic before that is over"
+    return f"{state.verdict}: {head(state.last.detail)}" if state.verdict in SILENT else ""
+
+
+def alert_fires(s: Snapshot, rollout: Rollout) -> MetricState | None:
+    """What Prometheus says of an alert that fires now, None when it says of none."""
+    analysed = current(s, rollout)
+    state = analysed.metrics.get(ALERTS) if analysed else None
+    return state if state is not None and state.verdict is Verdict.FAIL else None
 
 
 def head(detail: str) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from modelrollout.core.actions import Emit
+from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters, increase, total
 from modelrollout.core.decide import decide
 from modelrollout.core.names import Track
@@ -71,6 +72,12 @@ class SimulatedPrometheus:
         self._answer(source)
         known = {pod.name: pod.read_at(at.timestamp()) for pod in self.world.pods if pod.name in pods}
         return {name: counters for name, counters in known.items() if counters is not None}
+
+    async def look(
+        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], _alerts: str, at: datetime
+    ) -> tuple[Mapping[str, Counters], tuple[Alert, ...]]:
+        """See Metrics. Alerts are not made up: none fires."""
+        return await self.counters(source, namespace, model, pods, at), ()
 
     async def query(self, source: MetricSource, promql: str, _at: datetime) -> tuple[float, ...]:
         """See Metrics. The text is a metric's name and pods of one side."""
