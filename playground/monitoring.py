@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NAME = "prometheus"
 PORT = 9090
+_BAD_ANSWERS = 'rate(:tensorflow:serving:request_count{status!="OK"}[5s])'
 _METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
@@ -36,8 +37,29 @@ def component(state: State, binaries: Binaries) -> Component:
 
 
 async def _write_configuration(around: Surroundings) -> None:
-    content = configuration(str(around.state.kubeconfig(NAME)))
+    rules = around.state.data / "rules.yml"
+    rules.write_text(json.dumps(RULES, indent=2) + "\n")
+    content = configuration(str(around.state.kubeconfig(NAME))) | {"rule_files": [str(rules)]}
     (around.state.data / "prometheus.yml").write_text(json.dumps(content, indent=2) + "\n")
+
+
+RULES = {
+    "groups": [
+        {
+            "name": "models",
+            "interval": "1s",
+            "rules": [
+                {
+                    "alert": "ModelErrors",
+                    "expr": f"sum by (namespace, rollout) ({_BAD_ANSWERS}) > 1",
+                    "labels": {"severity": "page"},
+                    "annotations": {"summary": "Model servers answer with errors."},
+                }
+            ],
+        }
+    ]
+}
+"""One alert as a team would have it: labelled with the namespace and the rollout that it concerns."""
 
 
 def configuration(kubeconfig: str) -> dict[str, Any]:

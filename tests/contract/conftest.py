@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,14 @@ def definition() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def rollouts(tmp_path_factory: pytest.TempPathFactory, definition: dict[str, Any]) -> Iterator[Rollouts]:
     """ModelRollout objects on a fresh API server, with the definition installed."""
-    with running_api_server(tmp_path_factory.mktemp("api-server")) as admin:
+    with serving(tmp_path_factory.mktemp("api-server"), definition) as made:
+        yield made
+
+
+@contextmanager
+def serving(folder: Path, definition: dict[str, Any]) -> Iterator[Rollouts]:
+    """A fresh API server in this folder, with the definition installed, until the block ends."""
+    with running_api_server(folder) as admin:
         _install(client.ApiextensionsV1Api(admin), definition)
         made = Rollouts(client.CustomObjectsApi(admin))
         _wait_until_served(made)

@@ -23,6 +23,7 @@ from modelrollout.errors import ClusterUnavailable, Conflict, Refused
 from modelrollout.handlers import WatchThread
 from modelrollout.ports import Key
 from modelrollout.resources import CONFIG_MAPS, EVENTS, HTTP_ROUTES, PODS, ROLLOUTS, Resource
+from tests.golden.kubectl import kubeconfig_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,18 +36,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "smallest.yaml"
 @pytest.fixture(scope="module")
 def kubeconfig(rollouts: Rollouts, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A kubeconfig for the API server of these tests."""
-    reached = rollouts.api.api_client.configuration
-    token = reached.api_key["authorization"].removeprefix("Bearer ")
-    content = {
-        "current-context": "test",
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "clusters": [
-            {"name": "test", "cluster": {"server": reached.host, "certificate-authority": reached.ssl_ca_cert}}
-        ],
-        "users": [{"name": "test", "user": {"token": token}}],
-    }
     path = tmp_path_factory.mktemp("kubeconfig") / "config"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(kubeconfig_of(rollouts)))
     return str(path)
 
 

@@ -35,7 +35,7 @@ def status_to_json(status: Status) -> dict[str, Any]:
             "observedGeneration": status.observed_generation,
             "phase": str(story.phase),
             "message": _line(story.message),
-            "progress": _line(story.progress),
+            "progress": _line(story.progress) or None,
             "nextDecision": _line(story.next_decision) or None,
             "lastVerdict": story.last_verdict or None,
             "currentStep": story.current_step or None,

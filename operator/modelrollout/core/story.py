@@ -92,8 +92,11 @@ def _message(s: Snapshot, status: Status) -> str:
             if waits_for_room(s, rollout):
                 return _no_room(s, "one more stable pod", "")
             why = _suspected_words(s, rollout) or _hold(s, rollout) or stuck_words(held_up(s, rollout), s.now)
-            how = "rolling the stable pods to" if rollout.method is Method.ROLL else "loading into the stable pods"
-            return f"{how} version {version}" + (f"; waiting: {why}" if why else "")
+            loads, rolls = (
+                f"loading version {version} into the stable pods",
+                f"rolling the stable pods to version {version}",
+            )
+            return (rolls if rollout.method is Method.ROLL else loads) + (f"; waiting: {why}" if why else "")
         case Stage.BAKING:
             why = _hold(s, rollout)
             before = "the version before stays loaded while it bakes" if keeps_standby(s, rollout) else "it bakes"
