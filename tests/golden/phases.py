@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.gitops.export import label
 from tests.simulation.operator import SimOperator
-from tests.simulation.repertoire import SCENARIOS
+from tests.simulation.repertoire import SCENARIOS, at
 from tests.simulation.rules import TICK
 from tests.simulation.scenarios import SPEC, Scenario, begin, run_until, settled
 from tests.simulation.world import World
@@ -31,6 +31,7 @@ def phases() -> Phases:
         played = _played(SCENARIOS[name]).items()
         found |= {f"{name}-{phase}": obj for phase, obj in played if not shown or phase in shown}
     found |= {f"first-{phase}": obj for phase, obj in _first().items()}
+    found |= {"paused": _paused(), "waits-approval": _gate()}
     found |= {"waits-alert": _alert_before(), "waits-gpu": _no_gpu(), "stalled": _refused()}
     return dict(sorted(found.items()))
 
@@ -61,6 +62,25 @@ def _first() -> Phases:
 
 def _seen(world: World) -> dict[str, Any]:
     return deepcopy(dict(world.api.rollout))
+
+
+def _paused() -> dict[str, Any]:
+    """Somebody wrote `paused: true` into spec while a step was judged."""
+    with begin(Scenario((), 101, ())) as run:
+        run.world.edit(102)
+        run_until(run.operator, at("Progressing", 10))
+        run.world.api.store("ModelRollout", {**_seen(run.world), "spec": {**run.world.spec, "paused": True}}, 0)
+        run_until(run.operator, lambda world: world.status["phase"] == "Paused")
+        return _seen(run.world)
+
+
+def _gate() -> dict[str, Any]:
+    """The first step waits for somebody's word."""
+    steps = [{"weight": 10, "duration": "2s", "approval": "Manual"}, {"weight": 50, "duration": "2s"}]
+    with begin(Scenario((), 101, (), strategy={"steps": steps})) as run:
+        run.world.edit(102)
+        run_until(run.operator, lambda world: world.status["phase"] == "Paused")
+        return _seen(run.world)
 
 
 def _alert_before() -> dict[str, Any]:

@@ -224,8 +224,8 @@ class Snapshot:
     stands, when `spec` here is the last one that could be read. `conflict` says which older object has a match that
     this one claims too. `unheard` is when the API server last did not answer: objects may have changed since. `request`
     is the request annotation, `asker` who wrote it and when as far as the API server tells, `reconcile_wish` the
-    annotation that asks for a fresh look. `alerts` are those that Alertmanager called about. `stored` is what the judge had remembered when it last was written to the
-    cluster.
+    annotation that asks for a fresh look. `alerts` are those that Alertmanager called about. `stored` is what the judge
+    had remembered when it last was written to the cluster.
     """
 
     now: datetime
