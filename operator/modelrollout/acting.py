@@ -15,6 +15,7 @@ from modelrollout.core.reasons import Reason
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.values import JSON
 from modelrollout.errors import ClusterUnavailable, Conflict, Refused
+from modelrollout.metrics import REPAIRS
 from modelrollout.ports import Clock, Cluster, Events, Key, View
 from modelrollout.probes import Probe
 from modelrollout.repairs import TRUCE, ObjectName, Repairs
@@ -119,6 +120,7 @@ class Actor:
     def _repair(self, snapshot: Snapshot, written: Written, which: ObjectName, action: Apply) -> bool:
         """Whether to write once more what somebody else changed. Said once; a fight without end is not entered."""
         now = self.clock.now()
+        REPAIRS.labels(which[0]).inc()
         if written.repairs.first(which, now):
             found = self._found(Key(snapshot.namespace, snapshot.name), which)
             reason = Reason.ROUTE_OVERWRITTEN if which[0] == "HTTPRoute" else Reason.CHILD_OVERWRITTEN

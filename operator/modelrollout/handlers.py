@@ -15,6 +15,7 @@ import kopf
 import structlog
 
 from modelrollout.core.values import JSON
+from modelrollout.health import Pulse
 from modelrollout.resources import Resource
 
 Deliver = Callable[[Resource, str | None, JSON], None]
@@ -30,9 +31,10 @@ class WatchThread:
     """One run of kopf over the given kinds. Made, started and stopped in the main loop; never started twice."""
 
     def __init__(
-        self, kinds: tuple[Resource, ...], namespaces: tuple[str, ...], login: Login, deliver: Deliver
+        self, kinds: tuple[Resource, ...], namespaces: tuple[str, ...], login: Login, deliver: Deliver, pulse: Pulse
     ) -> None:
-        """No `namespaces` means all of them."""
+        """No `namespaces` means all of them. `pulse` is felt in the main loop."""
+        self._pulse = pulse
         self.failing = asyncio.Event()
         """Set once a part of kopf has ended: the rest should follow within seconds."""
         self.ended = asyncio.Event()
@@ -67,7 +69,8 @@ class WatchThread:
             self._tell(self.ended)
 
     async def _watch(self) -> None:
-        existing = asyncio.all_tasks()
+        beating = asyncio.create_task(self._beat())
+        existing = asyncio.all_tasks()  # kopf leaves those alone
         tasks = await kopf.spawn_tasks(
             registry=self._registry,
             settings=self._settings,
@@ -77,12 +80,27 @@ class WatchThread:
         )
         for task in tasks:
             task.add_done_callback(lambda _: self._tell(self.failing))
-        await kopf.run_tasks(tasks, ignored=existing)
+        try:
+            await kopf.run_tasks(tasks, ignored=existing)
+        finally:
+            beating.cancel()
+
+    async def _beat(self) -> None:
+        """Show that this loop turns, for as long as it is meant to."""
+        try:
+            while True:
+                self._call(self._pulse.beat)
+                await asyncio.sleep(1)
+        finally:
+            self._call(self._pulse.rest)
 
     def _tell(self, event: asyncio.Event) -> None:
+        self._call(event.set)
+
+    def _call(self, listener: Callable[[], None]) -> None:
         # The main loop is closed when the process ends; nobody listens then.
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(event.set)
+            self._loop.call_soon_threadsafe(listener)
 
 
 class _CappedForever:

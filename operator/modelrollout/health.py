@@ -1,24 +1,58 @@
-"""`/livez` and `/readyz` for the kubelet. Run by `__main__` when an address is set."""
+"""`/livez`, `/readyz` and `/metrics`, for the kubelet and Prometheus. Run by `process` when an address is set."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from modelrollout.metrics import READY, exposition
+
+Check = Callable[[], str]
+"""What is wrong at this moment, in words; empty when nothing is."""
+
+STILL = 60.0
+"""Seconds without a beat after which something stands still for good: restarts of the watches take far less."""
+
+
+class Pulse:
+    """A sign of life of the watches' thread, which shares nothing else with the main loop."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Nothing is expected before the first beat. `clock` gives seconds."""
+        self._clock = clock
+        self._last: float | None = None
+
+    def beat(self) -> None:
+        """It lives, and the next beat is expected."""
+        self._last = self._clock()
+
+    def rest(self) -> None:
+        """It ended as it should; nothing is expected until the next beat."""
+        self._last = None
+
+    def problem(self) -> str:
+        """A `Check`."""
+        still = self._last is not None and self._clock() - self._last > STILL
+        return "the thread of the watches stands still" if still else ""
+
+
+_Handler = Callable[[web.Request], Awaitable[web.Response]]
+
 
 @asynccontextmanager
-async def health_server(address: tuple[str, int] | None, ready: Callable[[], bool]) -> AsyncIterator[None]:
+async def health_server(address: tuple[str, int] | None, alive: Check, ready: Check) -> AsyncIterator[None]:
     """Serve while inside.
 
-    `/livez` answers as long as the main loop turns: whatever else fails for good ends the process by itself.
-    `/readyz` is 200 once `ready`, 503 before.
+    `/livez` is answered by the main loop, so an answer alone says that it turns; it is 503 once something else stands
+    still for good. `/readyz` is 200 in a standby, too: it could take over at once.
     """
     if address is None:
         yield
         return
     app = web.Application()
-    app.router.add_get("/livez", _live)
-    app.router.add_get("/readyz", _readiness(ready))
+    app.router.add_get("/livez", _answer(alive))
+    app.router.add_get("/readyz", _answer(ready))
+    app.router.add_get("/metrics", _metrics(ready))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -28,12 +62,18 @@ async def health_server(address: tuple[str, int] | None, ready: Callable[[], boo
         await runner.cleanup()
 
 
-async def _live(_: web.Request) -> web.Response:
-    return web.Response(text="ok\n")
-
-
-def _readiness(ready: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _answer(check: Check) -> _Handler:
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if ready() else web.Response(status=503, text="listing\n")
+        problem = check()
+        return web.Response(status=503, text=f"{problem}\n") if problem else web.Response(text="ok\n")
+
+    return answer
+
+
+def _metrics(ready: Check) -> _Handler:
+    async def answer(request: web.Request) -> web.Response:
+        READY.set(not ready())
+        body, content_type = exposition(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     return answer

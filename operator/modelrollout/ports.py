@@ -36,6 +36,14 @@ class Clock(Protocol):
         ...
 
 
+class Fence(Protocol):
+    """Whether this process may act, asked right before each write: a process that stood still asks too late."""
+
+    def permit(self) -> float:
+        """Seconds after which a write must be over. Raises ClusterUnavailable when nothing may be begun."""
+        ...
+
+
 class View(Protocol):
     """The cluster as the watches last showed it, own writes included. Never waits."""
 

@@ -17,6 +17,7 @@ from modelrollout.core.readings import CapacityQuestion, MetricsPlan, Readings, 
 from modelrollout.core.snapshot import Capacity, ReloadCall, Server
 from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavailable
 from modelrollout.measuring import measure
+from modelrollout.metrics import RELOADS
 from modelrollout.ports import Capacities, Clock, Key, Metrics, ModelServers
 
 log = structlog.get_logger(__name__)
@@ -106,6 +107,7 @@ class Probe:
             error = str(problem)
         except ServerUnavailable as problem:
             error, unanswered = str(problem), True
+        RELOADS.labels("unanswered" if unanswered else "refused" if error else "ok").inc()
         now = self.sources.clock.now()
         ended = replace(call, ended=now, error=error, unanswered=unanswered, over=call.over or now)
         self.servers[uid] = replace(self.servers.get(uid, Server()), reload=ended)

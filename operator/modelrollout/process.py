@@ -3,32 +3,39 @@
 import asyncio
 import logging
 import os
+import secrets
 import signal
-from collections.abc import Awaitable, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
 import structlog
 
 from modelrollout import __version__
 from modelrollout.adapters.capacity import NodeCapacities
-from modelrollout.adapters.clock import SystemClock
+from modelrollout.adapters.clock import SystemClock, uptime
 from modelrollout.adapters.cluster import KubernetesCluster
 from modelrollout.adapters.credentials import Credentials
 from modelrollout.adapters.events import EventRecorder
 from modelrollout.adapters.kube import KubeClient, connect, watch_session
+from modelrollout.adapters.leases import KubernetesLease
 from modelrollout.adapters.model_servers import GrpcModelServers
 from modelrollout.adapters.prometheus import PrometheusMetrics
 from modelrollout.alerting import AlertBoard, alert_receiver
 from modelrollout.cache import ObjectCache
 from modelrollout.contact import Contact
+from modelrollout.election import Alone, Candidate, Elector
 from modelrollout.handlers import WatchThread
-from modelrollout.health import health_server
+from modelrollout.health import Check, Pulse, health_server
 from modelrollout.logs import configure_logging
+from modelrollout.metrics import initialise
+from modelrollout.ports import Clock
 from modelrollout.probes import Sources
 from modelrollout.reconciler import Reconciler
+from modelrollout.resources import ROLLOUTS
 from modelrollout.settings import OperatorSettings, load_settings
 from modelrollout.supervisor import Supervisor
-from modelrollout.workqueue import Reconcile, WorkQueue, run_workers
+from modelrollout.workqueue import WorkQueue, run_workers
 
 _log = structlog.get_logger(__name__)
 
@@ -39,26 +46,35 @@ async def run(settings: OperatorSettings) -> None:
     credentials = Credentials(settings.kubeconfig)
     await credentials.load()
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(connect(credentials))
-        servers, metrics, clock = GrpcModelServers(), PrometheusMetrics(), SystemClock()
+        direct = await stack.enter_async_context(connect(credentials))
+        clock, cache, queue, contact = SystemClock(), ObjectCache(), WorkQueue(), Contact()
+        election = _election(settings, direct, clock)
+        client = direct.fenced(election)
+        servers, metrics = GrpcModelServers(fence=election), PrometheusMetrics()
         stack.push_async_callback(servers.close)
         stack.callback(metrics.close)
-        cache, queue, events = ObjectCache(), WorkQueue(), EventRecorder(client, clock)
-        contact = Contact()
+        cluster, events = KubernetesCluster(client, cache), EventRecorder(client, clock)
         sources = Sources(servers, metrics, NodeCapacities(client), clock)
-        board = AlertBoard(cache, clock, queue.add)
-        cluster = KubernetesCluster(client, cache)
-        reconciler = Reconciler(cache, cluster, sources, events, queue.add, contact, board.told)
-        supervisor = _supervisor(settings, client, cache, queue)
-        await stack.enter_async_context(health_server(settings.health, supervisor.synced.is_set))
+        board, pulse = AlertBoard(cache, clock, queue.add), Pulse(uptime)
+        supervisor = _supervisor(settings, client, cache, queue, pulse)
+        initialise(lambda: cache.objects(ROLLOUTS) if election.won.is_set() else ())
+        await stack.enter_async_context(health_server(settings.health, pulse.problem, _ready(supervisor)))
         await stack.enter_async_context(alert_receiver(settings.alerts, settings.alerts_token, board))
         _log.info("started", version=__version__, server=credentials.server, namespaces=settings.namespaces or "all")
+        # Registered last, so that it comes first on the way out: whoever waits takes over at once.
+        stack.push_async_callback(election.resign)
         await _first_to_end(
             stopped.wait(),
+            election.run(),
             supervisor.run(),
-            contact.keep(client, clock),
+            contact.keep(direct, clock),
             events.run(),
-            _work(supervisor, queue, reconciler.reconcile),
+            _lead(
+                election,
+                supervisor,
+                queue,
+                lambda: Reconciler(cache, cluster, sources, events, queue.add, contact, board.told),
+            ),
         )
     _log.info("stopped")
 
@@ -79,22 +95,52 @@ def main(arguments: Sequence[str]) -> None:
     os._exit(code)
 
 
-def _supervisor(settings: OperatorSettings, client: KubeClient, cache: ObjectCache, queue: WorkQueue) -> Supervisor:
+def _supervisor(
+    settings: OperatorSettings, client: KubeClient, cache: ObjectCache, queue: WorkQueue, pulse: Pulse
+) -> Supervisor:
     return Supervisor(
         lists=client,
         cache=cache,
         add=queue.add,
         watches=lambda kinds, deliver: WatchThread(
-            kinds, settings.namespaces, lambda: watch_session(Credentials(settings.kubeconfig)), deliver
+            kinds, settings.namespaces, lambda: watch_session(Credentials(settings.kubeconfig)), deliver, pulse
         ),
         namespaces=settings.namespaces,
     )
 
 
-async def _work(supervisor: Supervisor, queue: WorkQueue, reconcile: Reconcile) -> None:
-    """Reconcile, but nothing before every kind was listed: a cold cache looks like missing children."""
+def _ready(supervisor: Supervisor) -> Check:
+    return lambda: "" if supervisor.synced.is_set() else "listing"
+
+
+def _election(settings: OperatorSettings, client: KubeClient, clock: Clock) -> Elector | Alone:
+    if settings.election is None:
+        return Alone()
+    lease = KubernetesLease(client, clock, settings.election.namespace, settings.election.name)
+    identity = settings.election.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
+    return Elector(lease, Candidate(identity, settings.election.terms), uptime)
+
+
+async def _lead(
+    election: Elector | Alone, supervisor: Supervisor, queue: WorkQueue, make: Callable[[], Reconciler]
+) -> None:
+    """Reconcile whenever the election is won, each time with a reconciler that remembers nothing.
+
+    Nothing is done before every kind was listed: a cold cache looks like missing children.
+    """
     await supervisor.synced.wait()
-    await run_workers(queue, reconcile)
+    while True:
+        await election.won.wait()
+        reconciler = make()
+        try:
+            await _first_to_end(election.lost.wait(), _work(supervisor, queue, reconciler))
+        finally:
+            reconciler.stop()
+
+
+async def _work(supervisor: Supervisor, queue: WorkQueue, reconciler: Reconciler) -> None:
+    await supervisor.refresh()
+    await run_workers(queue, reconciler.reconcile)
 
 
 async def _first_to_end(*parts: Awaitable[object]) -> None:

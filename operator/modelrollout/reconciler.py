@@ -27,6 +27,7 @@ from modelrollout.core.status import SCHEMA_VERSION
 from modelrollout.core.status_json import status_from_json, status_to_json
 from modelrollout.core.story import stalled_alone
 from modelrollout.core.values import JSON
+from modelrollout.metrics import ENDED
 from modelrollout.ports import Cluster, Events, Key, View
 from modelrollout.probes import Probe, Sources
 
@@ -91,6 +92,11 @@ class Reconciler:
         if known is not None:
             known.probe.stop()
 
+    def stop(self) -> None:
+        """Stop reading altogether: another process acts from now on."""
+        for key in list(self._known):
+            self.forget(key)
+
     async def _readable(self, key: Key, known: _Remembered, rollout: JSON, children: Iterable[JSON]) -> Snapshot | None:
         """The snapshot. None for an object that this operator cannot read: then an abort on record is all it does."""
         try:
@@ -145,6 +151,8 @@ class Reconciler:
         if status != rollout.get("status", {}) and known.stored != (status, rollout.get("status")):
             _log_decision(key, snapshot, decision, probe.measured)
             await self.cluster.write_status(key, rollout, status)
+            if decision.status.history[:1] != snapshot.status.history[:1]:
+                ENDED.labels(decision.status.history[0].end.outcome).inc()
             after = self.view.rollout(key)
             known.stored = (status, after["status"]) if after is not None and "status" in after else None
             wrote = True

@@ -46,6 +46,7 @@ WATCHED = (ROLLOUTS, DEPLOYMENTS, REVISIONS, CONFIG_MAPS, SERVICES, PODS, HTTP_R
 
 NODES = Resource("Node", "", "v1", "nodes")
 EVENTS = Resource("Event", "", "v1", "events")
+LEASES = Resource("Lease", "coordination.k8s.io", "v1", "leases")
 
 _BY_KIND = {resource.kind: resource for resource in (*WATCHED, NODES, EVENTS)}
 

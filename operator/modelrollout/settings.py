@@ -1,12 +1,29 @@
 """What the operator is started with: flags, else environment variables, as one frozen value. Called by `process`."""
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from modelrollout.election import Terms
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _FORMATS = ("json", "console")
+_LEASE_NAMESPACE, _LEASE_NAME = "default", "modelrollout"
+
+
+@dataclass(frozen=True, slots=True)
+class Election:
+    """The Lease by which several processes agree on the one that acts.
+
+    `identity` is who this process is in it, "" for the host's name and some chance. One that is started again under its
+    name has its lease back at once; two that run at a time must never share one.
+    """
+
+    namespace: str = _LEASE_NAMESPACE
+    name: str = _LEASE_NAME
+    identity: str = ""
+    terms: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +31,9 @@ class OperatorSettings:
     """All of it.
 
     `kubeconfig` None means the pod's service account, or `~/.kube/config` outside a cluster. No `namespaces` means all
-    of them. `health` is the address of `/livez` and `/readyz`, None for none; `alerts` that of Alertmanager's webhook,
-    whose callers bear the token in file `alerts_token`.
+    of them. `health` is the address of `/livez`, `/readyz` and `/metrics`, None for none; `alerts` that of
+    Alertmanager's webhook, whose callers bear the token in file `alerts_token`. `election` is None for a process that
+    is alone.
     """
 
     kubeconfig: str | None = None
@@ -25,6 +43,7 @@ class OperatorSettings:
     health: tuple[str, int] | None = None
     alerts: tuple[str, int] | None = None
     alerts_token: Path | None = None
+    election: Election | None = field(default_factory=Election)
 
 
 def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> OperatorSettings:
@@ -33,6 +52,10 @@ def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> O
     parsed = parser.parse_args(arguments)
     if (parsed.alerts_address is None) != (parsed.alerts_token_file is None):
         parser.error("--alerts-address and --alerts-token-file go together: no call is taken from just anybody")
+    terms = Terms(parsed.lease_duration, parsed.lease_renew_deadline, parsed.lease_retry_period)
+    if not terms.duration > terms.renew > terms.retry > 0:
+        parser.error("--lease-duration must be longer than --lease-renew-deadline, and that than --lease-retry-period")
+    election = Election(parsed.lease_namespace, parsed.lease_name, parsed.identity, terms)
     return OperatorSettings(
         kubeconfig=parsed.kubeconfig or None,
         namespaces=tuple(sorted(set(parsed.namespace))),
@@ -41,6 +64,7 @@ def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> O
         health=parsed.health_address,
         alerts=parsed.alerts_address,
         alerts_token=parsed.alerts_token_file,
+        election=election if parsed.leader_election else None,
     )
 
 
@@ -67,7 +91,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         type=_address,
         default=environment.get("MODELROLLOUT_HEALTH_ADDRESS") or None,
         metavar="HOST:PORT",
-        help="serve /livez and /readyz here, e.g. 0.0.0.0:8080 ($MODELROLLOUT_HEALTH_ADDRESS); default: nowhere",
+        help="serve /livez, /readyz, /metrics here, e.g. 0.0.0.0:8080 ($MODELROLLOUT_HEALTH_ADDRESS); default: nowhere",
     )
     _add_alerts(parser, environment)
     return parser
@@ -88,6 +112,34 @@ def _add_alerts(parser: argparse.ArgumentParser, environment: Mapping[str, str])
         metavar="PATH",
         help="the bearer token of those calls, a mounted Secret ($MODELROLLOUT_ALERTS_TOKEN_FILE)",
     )
+
+    _add_election(parser, environment)
+    return parser
+
+
+def _add_election(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    group = parser.add_argument_group(
+        "leader election", "Several operators may run; the holder of a Lease acts. Variables: $MODELROLLOUT_<FLAG>."
+    )
+
+    def flag(name: str, read: Callable[[str], object], default: str, text: str) -> None:
+        variable = "MODELROLLOUT_" + name.upper().replace("-", "_")
+        default = environment.get(variable) or default
+        group.add_argument(f"--{name}", type=read, default=default, help=f"{text}; default: {default or 'made up'}")
+
+    flag("leader-election", _switch, "true", "false for a process that is surely alone")
+    flag("lease-namespace", str, _LEASE_NAMESPACE, "where the Lease is")
+    flag("lease-name", str, _LEASE_NAME, "what it is called; one for each set of namespaces")
+    flag("identity", str, "", "who this process is; two that run at a time must differ")
+    flag("lease-duration", float, "15", "seconds without a renewal after which another takes over")
+    flag("lease-renew-deadline", float, "10", "seconds without a renewal after which the holder stops")
+    flag("lease-retry-period", float, "2", "seconds between two renewals")
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
 
 
 def _names(text: str) -> list[str]:

@@ -17,6 +17,7 @@ from modelrollout.cache import ObjectCache, claims, owners
 from modelrollout.core.values import JSON
 from modelrollout.errors import OperatorError
 from modelrollout.handlers import Deliver
+from modelrollout.metrics import WATCH_RESTARTS
 from modelrollout.ports import Key
 from modelrollout.resources import ROLLOUTS, WATCHED, Resource, resource_version
 from modelrollout.sweep import Lists, Swept, recheck_strangers, sweep
@@ -85,6 +86,10 @@ class Supervisor:
             if not planned:
                 self._count_failure()
             await asyncio.sleep(self.pace.restart)
+
+    async def refresh(self) -> None:
+        """List everything once more. What another process wrote last may still be on its way through the watches."""
+        await self._list_all()
 
     def deliver(self, resource: Resource, event: str | None, obj: JSON) -> None:
         """Take one event. An echo of our own write, which the cache has already, wakes nobody."""
@@ -190,6 +195,7 @@ class Supervisor:
     def _count_failure(self) -> None:
         now = asyncio.get_running_loop().time()
         self._failures.append(now)
+        WATCH_RESTARTS.inc()
         while self._failures[0] < now - self.pace.failures_within:
             self._failures.popleft()
         _log.warning("watches are started anew", failures=len(self._failures))

@@ -13,6 +13,7 @@ from datetime import timedelta
 import structlog
 
 from modelrollout.errors import Conflict, OperatorError
+from modelrollout.metrics import PASS_SECONDS, PASSES, QUEUE
 from modelrollout.ports import Key
 
 _FIRST_RETRY = 0.2
@@ -127,28 +128,35 @@ async def run_workers(queue: WorkQueue, reconcile: Reconcile, count: int = 16) -
 async def _worker(queue: WorkQueue, reconcile: Reconcile) -> None:
     while True:
         key = await queue.get()
+        QUEUE.set(len(queue))
         try:
-            await _pass(queue, reconcile, key)
+            with PASS_SECONDS.time():
+                result = await _pass(queue, reconcile, key)
+            PASSES.labels(result).inc()
         finally:
             queue.done(key)
 
 
-async def _pass(queue: WorkQueue, reconcile: Reconcile, key: Key) -> None:
+async def _pass(queue: WorkQueue, reconcile: Reconcile, key: Key) -> str:
+    """One pass, and how it ended, as `metrics.PASSES` has it."""
     try:
         async with asyncio.timeout(_PASS_DEADLINE):
             requeue = await reconcile(key)
     except Conflict as error:
         _log.debug("object changed meanwhile, pass is repeated", rollout=key, error=str(error))
         queue.after(key, _CONFLICT_RETRY)
+        return "conflict"
     except (OperatorError, TimeoutError) as error:
         delay = queue.fail(key)
         text = str(error) or type(error).__name__
         _log.warning("pass failed", rollout=key, error=text, retry_seconds=round(delay.total_seconds(), 1))
+        return "unavailable"
     except Exception:  # noqa: BLE001 - one object's trouble must not stop the others
         delay = queue.fail(key)
         seconds = round(delay.total_seconds(), 1)
         _log.exception("pass failed by a defect of the operator", rollout=key, retry_seconds=seconds)
-    else:
-        queue.forget(key)
-        if requeue is not None:
-            queue.after(key, requeue)
+        return "defect"
+    queue.forget(key)
+    if requeue is not None:
+        queue.after(key, requeue)
+    return "ok"

@@ -19,8 +19,8 @@ WRITES = "POST|PUT|PATCH|DELETE"
 """Methods of requests that change something."""
 WATCHES = r"[?&]watch=(1|true)"
 """Found in the target of every watch."""
-OBJECT_WRITES = r"^(?!.*/events)"
-"""Found in the target of everything but events, which are for people and no state."""
+OBJECT_WRITES = r"^(?!.*/(events|leases))"
+"""Found in the target of everything but events and leases: what tells of no rollout's state."""
 
 
 @dataclass(frozen=True, slots=True)

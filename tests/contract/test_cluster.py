@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from modelrollout.adapters.clock import SystemClock
+from modelrollout.adapters.clock import SystemClock, uptime
 from modelrollout.adapters.cluster import KubernetesCluster
 from modelrollout.adapters.credentials import Credentials
 from modelrollout.adapters.events import EventRecorder
@@ -21,6 +21,7 @@ from modelrollout.cache import ObjectCache
 from modelrollout.core.manifests import Owner
 from modelrollout.errors import ClusterUnavailable, Conflict, Refused
 from modelrollout.handlers import WatchThread
+from modelrollout.health import Pulse
 from modelrollout.ports import Key
 from modelrollout.resources import CONFIG_MAPS, EVENTS, HTTP_ROUTES, PODS, ROLLOUTS, Resource
 from tests.golden.kubectl import kubeconfig_of
@@ -264,7 +265,7 @@ async def test_watches_deliver_what_concerns_us_and_write_nothing(
         seen.put_nowait((resource.kind, event, obj["metadata"]["name"]))
 
     watches = WatchThread(
-        (ROLLOUTS, CONFIG_MAPS), ("default",), lambda: watch_session(Credentials(kubeconfig)), deliver
+        (ROLLOUTS, CONFIG_MAPS), ("default",), lambda: watch_session(Credentials(kubeconfig)), deliver, Pulse(uptime)
     )
     watches.start()
     name = rollout["metadata"]["name"]

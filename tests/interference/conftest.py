@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("tests.witness")
 
-__all__ = ["interference", "playground", "staged"]
+__all__ = ["ALONE", "interference", "playground", "staged", "unled"]
+
+ALONE = "--leader-election=false"
+"""What two operators do to each other's work is seen without the lease that keeps them apart."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,14 @@ class Staged:
     operator: Operator
 
 
+@dataclass(frozen=True)
+class Unled:
+    """The same with a lane for an operator that is yet to be started."""
+
+    here: Scene
+    lane: Lane
+
+
 @pytest.fixture(scope="session")
 def playground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
     """A playground without an operator, for the whole session and all its workers."""
@@ -39,16 +50,29 @@ def playground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
 
 
 @pytest.fixture
-def staged(playground: State, interference: Interference) -> Iterator[Callable[[str], Staged]]:
-    """Makes a scene of the given name, and takes its rollout away at the end."""
+def unled(playground: State, interference: Interference) -> Iterator[Callable[[str], Unled]]:
+    """Makes a scene of the given name without an operator, and takes its rollout away at the end."""
     with ExitStack() as stack:
 
-        def make(name: str) -> Staged:
-            here, lane = Scene(playground, name, namespace=name), interference.lane(name)
+        def make(name: str) -> Unled:
+            here = Scene(playground, name, namespace=name)
             _make_namespace(here)
             stack.callback(here.kube.session.close)
             stack.callback(here.kube.delete, "ModelRollout", name, name)
-            return Staged(here, lane, stack.enter_context(Operator(playground, lane, "--namespace", name)))
+            return Unled(here, interference.lane(name))
+
+        yield make
+
+
+@pytest.fixture
+def staged(unled: Callable[[str], Unled]) -> Iterator[Callable[[str], Staged]]:
+    """Makes a scene of the given name with an operator that works for it."""
+    with ExitStack() as stack:
+
+        def make(name: str) -> Staged:
+            given = unled(name)
+            operator = Operator(given.here.state, given.lane, "--namespace", name, ALONE)
+            return Staged(given.here, given.lane, stack.enter_context(operator))
 
         yield make
 

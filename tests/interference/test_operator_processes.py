@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from playground.interference import WRITES, Operator, Rule
+from tests.interference.conftest import ALONE
 from tests.situations import NEXT, STABLE, ended, live, outcome, stage, start, wait_for_answers
 from tests.witness import Witness, now
 
@@ -116,7 +117,7 @@ def test_two_operators_promote_a_good_version(staged: Callable[[str], Staged], i
     """Two operators at work on one object get in each other's way without harm: the same end, no failed request."""
     stand = staged("two-good")
     here, second = stand.here, interference.lane("two-good-second")
-    with Operator(here.state, second, "--namespace", here.namespace):
+    with Operator(here.state, second, "--namespace", here.namespace, ALONE):
         start(here)
         with Witness(here) as witness, here.traffic() as traffic:
             wait_for_answers(traffic)
@@ -134,7 +135,7 @@ def test_two_operators_take_a_bad_version_back(staged: Callable[[str], Staged], 
     """Whichever of two operators sees the proof first, the weight goes to 0 once and stays there."""
     stand = staged("two-bad")
     here, second = stand.here, interference.lane("two-bad-second")
-    with Operator(here.state, second, "--namespace", here.namespace):
+    with Operator(here.state, second, "--namespace", here.namespace, ALONE):
         start(here)
         here.misbehave(FAILING)
         with Witness(here) as witness, here.traffic() as traffic:
@@ -155,7 +156,7 @@ def test_operator_that_lags_behind_another_does_not_raise_the_weight_again(
     stand = staged("two-late")
     here, second = stand.here, interference.lane("two-late-second")
     second.obey(Rule(target=r"[?&]watch=", late=3), Rule(method=WRITES, target=ROUTE, delay=1))
-    with Operator(here.state, second, "--namespace", here.namespace):
+    with Operator(here.state, second, "--namespace", here.namespace, ALONE):
         start(here)
         here.misbehave(FAILING)
         with Witness(here) as witness, here.traffic() as traffic:
@@ -176,7 +177,7 @@ def test_raise_that_is_still_under_way_does_not_undo_an_abort(
     here, second = stand.here, interference.lane("two-raise-second")
     stand.lane.obey(Rule(method="PATCH", target=ROUTE, body=r'"weight": ?50', delay=4))
     second.obey(Rule(method="PATCH", target=ROUTE, body=r'"weight": ?50', status=500))
-    with Operator(here.state, second, "--namespace", here.namespace):
+    with Operator(here.state, second, "--namespace", here.namespace, ALONE):
         start(here)
         with Witness(here) as witness, here.traffic() as traffic:
             wait_for_answers(traffic)

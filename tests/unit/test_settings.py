@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelrollout.settings import OperatorSettings, load_settings
+from modelrollout.election import Terms
+from modelrollout.settings import Election, OperatorSettings, load_settings
 
 
 def test_everything_has_a_default() -> None:
@@ -36,8 +37,25 @@ def test_namespaces_may_be_repeated() -> None:
     assert load_settings(["--namespace", "a", "--namespace", "c,b"], {}).namespaces == ("a", "b", "c")
 
 
+def test_the_election_is_set_by_flags_and_variables() -> None:
+    """A manifest names the lease and who runs for it; a process at a desk runs for none."""
+    environment = {"MODELROLLOUT_LEASE_NAMESPACE": "ops", "MODELROLLOUT_IDENTITY": "pod-1"}
+    times = ["--lease-duration", "6", "--lease-renew-deadline", "4", "--lease-retry-period", "1"]
+    read = load_settings(["--lease-name", "blue", *times], environment)
+    assert read.election == Election("ops", "blue", "pod-1", Terms(6, 4, 1))
+    assert load_settings(["--leader-election=false"], environment).election is None
+
+
 @pytest.mark.parametrize(
-    "arguments", [["--health-address", "8080"], ["--log-level", "LOUD"], ["--health-address", "h:99999"]]
+    "arguments",
+    [
+        ["--health-address", "8080"],
+        ["--log-level", "LOUD"],
+        ["--health-address", "h:99999"],
+        ["--leader-election", "maybe"],
+        ["--lease-duration", "5"],
+        ["--lease-retry-period", "10"],
+    ],
 )
 def test_a_wrong_setting_ends_the_start_with_a_message(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -45,4 +63,4 @@ def test_a_wrong_setting_ends_the_start_with_a_message(
     """A typing error is told, not ignored."""
     with pytest.raises(SystemExit):
         load_settings(arguments, {})
-    assert arguments[1] in capsys.readouterr().err
+    assert arguments[0] in capsys.readouterr().err

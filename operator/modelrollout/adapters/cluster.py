@@ -6,7 +6,8 @@ from typing import Any
 from modelrollout.adapters.kube import KubeClient, NotFound
 from modelrollout.cache import ObjectCache, controller_uid
 from modelrollout.core.values import JSON
-from modelrollout.errors import Conflict, Refused
+from modelrollout.errors import Conflict, OperatorError, Refused
+from modelrollout.metrics import STATUS_WRITES
 from modelrollout.ports import Key
 from modelrollout.resources import PODS, ROLLOUTS, Resource, resource_of
 
@@ -58,8 +59,13 @@ class KubernetesCluster:
         try:
             answer = await self._client.merge_patch(ROLLOUTS, key.namespace, key.name, body, "status")
         except (Conflict, NotFound) as error:
+            STATUS_WRITES.labels("conflict").inc()
             await self._refresh(ROLLOUTS, key.namespace, key.name)
             raise Conflict(str(error)) from error
+        except OperatorError:
+            STATUS_WRITES.labels("error").inc()
+            raise
+        STATUS_WRITES.labels("ok").inc()
         self._cache.put(ROLLOUTS, answer)
 
     async def _taken(self, resource: Resource, key: Key, name: str, owner: str | None) -> bool:

@@ -16,9 +16,12 @@ from modelrollout.adapters.credentials import Credentials
 from modelrollout.core.names import MANAGER
 from modelrollout.core.values import JSON
 from modelrollout.errors import ClusterUnavailable, Conflict, OperatorError, Refused
+from modelrollout.metrics import REQUESTS
+from modelrollout.ports import Fence
 from modelrollout.resources import Listing, Resource
 
-_TIMEOUT = aiohttp.ClientTimeout(total=5, connect=2)
+_SECONDS = 5.0
+_TIMEOUT = aiohttp.ClientTimeout(total=_SECONDS, connect=2)
 _LIST_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=2)
 _CONNECTIONS = 64
 _CHUNK = 500
@@ -48,10 +51,15 @@ class _Request:
 class KubeClient:
     """Every method raises ClusterUnavailable, Conflict or Refused (NotFound and Forbidden are two of it)."""
 
-    def __init__(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
+    def __init__(self, credentials: Credentials, session: aiohttp.ClientSession, fence: Fence | None = None) -> None:
         """Use `connect` to get one."""
         self._credentials = credentials
         self._session = session
+        self._fence = fence
+
+    def fenced(self, fence: Fence) -> "KubeClient":
+        """The same client, whose writes the fence must permit."""
+        return KubeClient(self._credentials, self._session, fence)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> JSON:
         """One object."""
@@ -109,6 +117,20 @@ class KubeClient:
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         return await self._call(_Request("DELETE", resource.path(namespace, name), body=body))
 
+    async def watch(self, resource: Resource, namespace: str, name: str, seconds: int) -> AsyncIterator[JSON]:
+        """One object as it is, then after each change, until so many seconds are over or the connection is."""
+        params = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(seconds)}
+        url, limits = self._credentials.server + resource.path(namespace), aiohttp.ClientTimeout(seconds + 5, connect=2)
+        headers, tls = await self._credentials.headers(), self._credentials.tls
+        try:
+            async with self._session.get(url, params=params, headers=headers, timeout=limits, ssl=tls) as response:
+                if response.status >= 400:
+                    raise _error(response.status, (await response.text())[:500])
+                async for line in response.content:
+                    yield _parse(line).get("object") or {}
+        except (aiohttp.ClientError, OSError) as error:
+            raise ClusterUnavailable(f"the watch ended: {error!r}") from error
+
     async def ping(self) -> None:
         """Ask what anybody may ask; nothing comes of it but an error."""
         await self._call(_Request("GET", "/version"))
@@ -128,6 +150,11 @@ class KubeClient:
     async def _send(self, request: _Request) -> tuple[int, bytes]:
         data = None if request.body is None else json.dumps(request.body).encode()
         headers = {"Content-Type": request.content_type, **await self._credentials.headers()}
+        limits = request.limits
+        if self._fence is not None and request.method != "GET":
+            # Nothing is awaited between this and the request: a process that stood still meanwhile finds out here.
+            permitted = self._fence.permit()
+            limits = aiohttp.ClientTimeout(min(permitted, _SECONDS), connect=2)
         try:
             async with self._session.request(
                 request.method,
@@ -135,11 +162,13 @@ class KubeClient:
                 params=request.params,
                 data=data,
                 headers=headers,
-                timeout=request.limits,
+                timeout=limits,
                 ssl=self._credentials.tls,
             ) as response:
+                REQUESTS.labels(request.method, str(response.status)).inc()
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError) as error:
+            REQUESTS.labels(request.method, "none").inc()
             reason = str(error) or type(error).__name__
             raise ClusterUnavailable(f"the API server did not answer: {reason}") from error
 

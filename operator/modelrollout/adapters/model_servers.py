@@ -21,7 +21,8 @@ from modelrollout.adapters.protos import (
 from modelrollout.core.model_config import ModelTarget, render
 from modelrollout.core.names import GRPC_PORT, Track
 from modelrollout.core.snapshot import LoadState, ServerReport, VersionState
-from modelrollout.errors import ReloadRefused, ServerUnavailable
+from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavailable
+from modelrollout.ports import Fence
 
 _REPORT_DEADLINE = 2.0
 _RELOAD_DEADLINE = 10.0
@@ -44,8 +45,9 @@ _NO_LABELS_YET = "Model labels does not init yet"
 class GrpcModelServers:
     """One channel per address, closed once it was not used for a while."""
 
-    def __init__(self, port: int = GRPC_PORT, kept: float = _KEPT) -> None:
+    def __init__(self, port: int = GRPC_PORT, kept: float = _KEPT, fence: Fence | None = None) -> None:
         """`port` is every server's gRPC port; channels that were not used for `kept` seconds are closed."""
+        self._fence = fence
         self._port = port
         self._kept = kept
         self._channels: OrderedDict[str, tuple[float, grpc.aio.Channel]] = OrderedDict()
@@ -74,7 +76,10 @@ class GrpcModelServers:
         request = ReloadConfigRequest(config=text_format.Parse(render(target), ModelServerConfig()))
         stub = ModelServiceStub(self._channel(ip))
         try:
-            answer = await stub.HandleReloadConfigRequest(request, timeout=_RELOAD_DEADLINE)
+            deadline = min(_RELOAD_DEADLINE, self._fence.permit()) if self._fence else _RELOAD_DEADLINE
+            answer = await stub.HandleReloadConfigRequest(request, timeout=deadline)
+        except ClusterUnavailable as error:
+            raise ReloadRefused(str(error)) from error
         except grpc.aio.AioRpcError as error:
             raise (ServerUnavailable if error.code() in _NO_ANSWER else ReloadRefused)(_told(error)) from error
         if answer.status.error_code:

@@ -23,6 +23,7 @@ from urllib3.util.retry import Retry
 from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters, bad_query, latency_query, scraped_query
 from modelrollout.errors import MetricsUnavailable, QueryRefused
+from modelrollout.metrics import QUERIES, counted
 from modelrollout.ports import MetricSource
 
 _THREADS = 8
@@ -102,13 +103,14 @@ class PrometheusMetrics:
         endpoint, seconds = self._endpoint(source.address), source.timeout.total_seconds()
         deadline = time.monotonic() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                await endpoint.slots.acquire()
-                loop = asyncio.get_running_loop()
-                work = loop.run_in_executor(self._pool, self._fetch, endpoint, promql, at, deadline)
-                work.add_done_callback(lambda done: _release(endpoint, done))
-                # The thread goes on after the deadline, and so does its claim to a slot.
-                return await asyncio.shield(work)
+            with counted(QUERIES):
+                async with asyncio.timeout(seconds):
+                    await endpoint.slots.acquire()
+                    loop = asyncio.get_running_loop()
+                    work = loop.run_in_executor(self._pool, self._fetch, endpoint, promql, at, deadline)
+                    work.add_done_callback(lambda done: _release(endpoint, done))
+                    # The thread goes on after the deadline, and so does its claim to a slot.
+                    return await asyncio.shield(work)
         except TimeoutError:
             raise MetricsUnavailable(f"{endpoint.host} did not answer within {seconds:g} s") from None
 

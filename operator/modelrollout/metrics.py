@@ -1,0 +1,153 @@
+"""The operator's own metrics, in one registry: counters that other modules raise, and what the rollouts' status says.
+
+Served by `health`. Labels are few and bounded: no revision, no message and no pod is ever one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, PlatformCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from modelrollout import __version__
+from modelrollout.core.status import Outcome
+from modelrollout.core.values import JSON, parse_time
+
+REGISTRY = CollectorRegistry()
+"""All of it. Module-wide, as the process is one operator."""
+
+PASSES = Counter("modelrollout_passes", "Passes over a ModelRollout, by how they ended.", ["result"], registry=REGISTRY)
+PASS_SECONDS = Histogram(
+    "modelrollout_pass_duration_seconds",
+    "How long a pass took.",
+    registry=REGISTRY,
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+REQUESTS = Counter(
+    "modelrollout_api_requests", "Requests to the API server, by verb and answer.", ["verb", "code"], registry=REGISTRY
+)
+STATUS_WRITES = Counter("modelrollout_status_writes", "Writes of a status.", ["result"], registry=REGISTRY)
+REPAIRS = Counter("modelrollout_repairs", "Children that somebody else changed.", ["kind"], registry=REGISTRY)
+ENDED = Counter("modelrollout_rollouts_ended", "Rollouts that came to an end.", ["outcome"], registry=REGISTRY)
+QUERIES = Counter("modelrollout_metric_queries", "Queries to Prometheus, by result.", ["result"], registry=REGISTRY)
+RELOADS = Counter(
+    "modelrollout_reload_calls", "Reload calls to model servers, by result.", ["result"], registry=REGISTRY
+)
+WATCH_RESTARTS = Counter(
+    "modelrollout_watch_restarts", "Times that the watches had to be started anew.", registry=REGISTRY
+)
+QUEUE = Gauge("modelrollout_queue_depth", "ModelRollouts that wait for a pass.", registry=REGISTRY)
+READY = Gauge("modelrollout_ready", "1 once every kind has been listed.", registry=REGISTRY)
+LEADER = Gauge("modelrollout_leader", "1 while this process is the one that acts.", registry=REGISTRY)
+_BUILD = Gauge(
+    "modelrollout_build_info", "Always 1; the label says which version runs.", ["version"], registry=REGISTRY
+)
+
+_VALUES: Mapping[Counter, tuple[str, ...]] = {
+    PASSES: ("ok", "conflict", "unavailable", "defect"),
+    STATUS_WRITES: ("ok", "conflict", "error"),
+    REPAIRS: ("ConfigMap", "ControllerRevision", "Deployment", "HTTPRoute", "Service"),
+    ENDED: tuple(outcome.value for outcome in Outcome),
+    QUERIES: ("ok", "error"),
+    RELOADS: ("ok", "refused", "unanswered"),
+}
+"""Every label value that there can be, so that each series is there, at 0, from the start."""
+
+_PHASES = (
+    "Pending", "Initializing", "Healthy", "Preparing", "Progressing", "Paused", "Promoting", "Baking", "RollingBack",
+    "RolledBack", "Degraded",
+)  # fmt: skip
+_OBJECT = ("namespace", "name")
+
+
+def initialise(rollouts: Callable[[], Iterable[JSON]]) -> None:
+    """Make every series, and from now on those of the given ModelRollouts. Called once, by `process`."""
+    for counter, values in _VALUES.items():
+        for value in values:
+            counter.labels(value)
+    _BUILD.labels(__version__).set(1)
+    REGISTRY.register(RolloutCollector(rollouts))
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=REGISTRY)
+
+
+@contextmanager
+def counted(counter: Counter) -> Iterator[None]:
+    """Count what is inside as `ok`, or as `error` when it raises."""
+    try:
+        yield
+    except Exception:
+        counter.labels("error").inc()
+        raise
+    counter.labels("ok").inc()
+
+
+def exposition(accept: str) -> tuple[bytes, str]:
+    """Everything as of now, in the format that the header `Accept` asks for, and that format's content type."""
+    encode, content_type = choose_encoder(accept)
+    return encode(REGISTRY), content_type
+
+
+class RolloutCollector(Collector):
+    """What status says of every ModelRollout, read when somebody asks. One that is gone leaves nothing behind."""
+
+    def __init__(self, rollouts: Callable[[], Iterable[JSON]]) -> None:
+        """`rollouts` gives them as they are now: none in a standby, so that nothing is counted twice."""
+        self._rollouts = rollouts
+
+    def describe(self) -> Iterable[Metric]:
+        """Names alone; registering is to read nothing."""
+        return _families().values()
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, empty ones too."""
+        families = _families()
+        for rollout in self._rollouts():
+            metadata = rollout["metadata"]
+            _add(families, [metadata.get("namespace", ""), metadata["name"]], rollout.get("status") or {})
+        yield from families.values()
+
+
+def _families() -> dict[str, GaugeMetricFamily]:
+    def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"modelrollout_{name}", text, labels=(*_OBJECT, *labels))
+
+    return {
+        "phase": gauge("phase", "1 for the phase that a ModelRollout is in, 0 for the others.", "phase"),
+        "condition": gauge("condition", "1 while a condition is True, 0 while not.", "type"),
+        "set": gauge("weight_set_ratio", "The canary's share of the traffic as the route says it, 0 to 1."),
+        "live": gauge("weight_live_ratio", "The canary's share that gateways have accepted, 0 to 1."),
+        "step": gauge("step", "The step that a rollout is in, counted from 1; 0 outside of steps."),
+        "started": gauge("step_started_timestamp_seconds", "When the weight of the present step was live; 0 if none."),
+        "version": gauge("version", "Model version of each side.", "track"),
+        "verdict": gauge("verdict", "1 for what a metric says now.", "metric", "verdict"),
+    }
+
+
+def _add(families: Mapping[str, GaugeMetricFamily], labels: list[str], status: JSON) -> None:
+    rollout = status.get("rollout") or {}
+    for phase in _PHASES:
+        families["phase"].add_metric([*labels, phase], float(status.get("phase") == phase))
+    for condition in status.get("conditions") or ():
+        families["condition"].add_metric([*labels, condition["type"]], float(condition["status"] == "True"))
+    families["set"].add_metric(labels, _number(rollout.get("weightSet")) / 100)
+    families["live"].add_metric(labels, _number(rollout.get("weightLive")) / 100)
+    families["step"].add_metric(labels, _number(rollout.get("step")))
+    families["started"].add_metric(labels, _seconds(rollout.get("stepStarted")))
+    for track in ("stable", "canary"):
+        if version := (status.get(track) or {}).get("version"):
+            families["version"].add_metric([*labels, track], _number(version))
+    for judged in status.get("analysis") or ():
+        families["verdict"].add_metric([*labels, judged["name"], judged["verdict"]], 1.0)
+
+
+def _number(value: Any) -> float:
+    return float(value or 0)
+
+
+def _seconds(stamp: str | None) -> float:
+    return parse_time(stamp).timestamp() if stamp else 0.0

@@ -1,0 +1,287 @@
+"""Who may act: the rule over a lease, and electors in virtual time on a lease that takes one write at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from modelrollout.election import Candidate, Elector, Lease, Terms
+from modelrollout.errors import ClusterUnavailable, Conflict
+from tests.simulation.clock import VirtualLoop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+TERMS = Terms(duration=15, renew=10, retry=2)
+THEIRS = Lease("other", 15, transitions=3, version="7")
+
+
+def candidate() -> Candidate:
+    """One that has seen nothing."""
+    return Candidate("me", TERMS)
+
+
+def leader(sent: float = 0.0) -> Candidate:
+    """One that won at a moment."""
+    made = candidate()
+    made.observe(None, sent)
+    made.won(Lease("me", 15, version="1"), sent)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("seen", "at", "claims"),
+    [
+        pytest.param(None, 0.0, True, id="no lease yet"),
+        pytest.param(replace(THEIRS, holder=""), 0.0, True, id="released"),
+        pytest.param(replace(THEIRS, holder="me"), 0.0, True, id="ours from before a restart"),
+        pytest.param(THEIRS, 14.9, False, id="theirs, seen for less than it lasts"),
+        pytest.param(THEIRS, 15.0, True, id="theirs, seen unchanged for as long as it lasts"),
+        pytest.param(replace(THEIRS, duration=60), 20.0, False, id="their duration counts, not ours"),
+    ],
+)
+def test_a_lease_is_claimed_when_nobody_can_hold_it(seen: Lease | None, at: float, claims: bool) -> None:
+    """Free, ours, or unchanged before our own eyes for as long as it lasts."""
+    mine = candidate()
+    mine.observe(seen, 0.0)
+    mine.observe(seen, at)
+    claim = mine.claim(at)
+    assert (claim is not None) is claims
+    if claim is not None:
+        assert (claim.holder, claim.version) == ("me", seen.version if seen else "")
+
+
+def test_every_renewal_that_is_seen_starts_the_wait_anew() -> None:
+    """What counts is when a change was seen, never a stamp that another clock made."""
+    mine = candidate()
+    mine.observe(THEIRS, 0.0)
+    mine.observe(replace(THEIRS, version="8"), 14.0)
+    assert mine.claim(28.9) is None
+    assert mine.claim(29.0) is not None
+
+
+def test_a_change_of_hands_is_counted_and_a_renewal_is_not() -> None:
+    """`leaseTransitions` tells people how often the leader changed."""
+    mine = candidate()
+    mine.observe(THEIRS, 0.0)
+    taken = mine.claim(15.0)
+    assert taken is not None
+    assert taken.transitions == 4
+    mine.won(replace(taken, version="8"), 15.0)
+    renewed = mine.claim(17.0)
+    assert renewed is not None
+    assert renewed.transitions == 4
+
+
+def test_a_lease_that_somebody_deleted_counts_for_as_long_as_it_would_have() -> None:
+    """Its holder does not know yet that it is gone."""
+    mine = candidate()
+    mine.observe(THEIRS, 0.0)
+    mine.observe(None, 5.0)
+    assert mine.claim(14.9) is None
+    claim = mine.claim(15.0)
+    assert claim is not None
+    assert claim.version == ""
+    holder = leader()
+    holder.observe(None, 1.0)
+    assert holder.leading
+    made = holder.claim(1.0)
+    assert made is not None
+    assert made.version == ""
+
+
+def test_a_holder_stops_before_anybody_can_take_over() -> None:
+    """Its time counts from when the renewal was sent; what it then began is over before the lease is."""
+    mine = leader(sent=100.0)
+    assert mine.left(109.9) > 0
+    assert mine.left(110.0) <= 0
+    assert mine.margin(109.9) == pytest.approx(5.1)
+    assert candidate().left(0.0) < 0
+
+
+def test_a_holder_that_sees_another_one_has_lost() -> None:
+    """However much of its time was left."""
+    mine = leader()
+    mine.observe(THEIRS, 1.0)
+    assert not mine.leading
+    assert mine.left(1.0) < 0
+    assert mine.resign() is None
+
+
+def test_resigning_frees_the_lease_and_ends_the_right_to_act() -> None:
+    """The next one need not wait; we do nothing more."""
+    mine = leader()
+    free = mine.resign()
+    assert free is not None
+    assert free.holder == ""
+    assert mine.left(0.0) < 0
+
+
+@dataclass
+class Shelf:
+    """One lease, one write per version, as the API server has it. `away` makes it unreachable for some."""
+
+    lease: Lease | None = None
+    version: int = 0
+    away: set[str] = field(default_factory=set)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+
+@dataclass
+class Reach:
+    """One candidate's way to the shelf."""
+
+    name: str
+    shelf: Shelf
+
+    async def read(self) -> Lease | None:
+        """As it is now."""
+        self._try()
+        return self.shelf.lease
+
+    async def write(self, lease: Lease) -> Lease:
+        """Replace it. Raises Conflict."""
+        self._try()
+        found = self.shelf.lease
+        if (found.version if found else "") != lease.version:
+            raise Conflict("changed")
+        self.shelf.version += 1
+        self.shelf.lease = replace(lease, version=str(self.shelf.version))
+        async with self.shelf.changed:
+            self.shelf.changed.notify_all()
+        return self.shelf.lease
+
+    async def changes(self) -> AsyncIterator[str]:
+        """Each holder."""
+        while True:
+            self._try()
+            async with self.shelf.changed:
+                yield self.shelf.lease.holder if self.shelf.lease else ""
+                await self.shelf.changed.wait()
+
+    def _try(self) -> None:
+        if self.name in self.shelf.away:
+            raise ClusterUnavailable("no way there")
+
+
+def virtually(story: Coroutine[None, None, None]) -> None:
+    """Play a story in virtual time."""
+    loop = VirtualLoop(0.0)
+    try:
+        loop.run_until_complete(story)
+    finally:
+        loop.close()
+
+
+@asynccontextmanager
+async def running(shelf: Shelf, *names: str) -> AsyncIterator[list[Elector]]:
+    """Electors at work on one lease."""
+    clock = asyncio.get_running_loop().time
+    made = [Elector(Reach(name, shelf), Candidate(name, TERMS), clock) for name in names]
+    tasks = [asyncio.create_task(elector.run()) for elector in made]
+    try:
+        yield made
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def acting(electors: list[Elector]) -> list[str]:
+    """Those that would be let through right now."""
+    permitted = []
+    for elector in electors:
+        try:
+            elector.permit()
+        except ClusterUnavailable:
+            continue
+        permitted.append(elector.candidate.identity)
+    return permitted
+
+
+def test_one_of_two_leads_and_stays() -> None:
+    """Renewals keep it with the same one, for as long as it lives."""
+
+    async def story() -> None:
+        async with running(Shelf(), "a", "b") as electors:
+            await asyncio.sleep(1)
+            first = acting(electors)
+            assert len(first) == 1
+            for _ in range(200):
+                await asyncio.sleep(1)
+                assert acting(electors) == first
+
+    virtually(story())
+
+
+def test_a_leader_without_the_api_server_stops_before_the_other_begins() -> None:
+    """Cut off, it acts for 10 s more; the other, which is not, leads 15 s after the last renewal, not earlier."""
+
+    async def story() -> None:
+        shelf = Shelf()
+        async with running(shelf, "a") as (first,), running(shelf, "b") as (second,):
+            await first.won.wait()
+            await asyncio.sleep(7)
+            shelf.away.add("a")
+            pauses = 0
+            while acting([second]) == []:
+                pauses += acting([first]) == []
+                await asyncio.sleep(0.1)
+            assert pauses >= 30
+            assert acting([first, second]) == ["b"]
+            assert first.won.is_set(), "it cannot know"
+            shelf.away.clear()
+            await first.lost.wait()
+
+    virtually(story())
+
+
+def test_an_outage_that_both_see_changes_nothing() -> None:
+    """Nobody could have taken over meanwhile, so the leader goes on with everything that it remembers."""
+
+    async def story() -> None:
+        shelf = Shelf()
+        async with running(shelf, "a") as (first,), running(shelf, "b") as (second,):
+            await first.won.wait()
+            shelf.away |= {"a", "b"}
+            await asyncio.sleep(11)
+            assert acting([first, second]) == []
+            shelf.away.clear()
+            await asyncio.sleep(3)
+            assert acting([first, second]) == ["a"]
+            assert not first.lost.is_set()
+
+    virtually(story())
+
+
+def test_a_leader_that_resigns_is_followed_at_once() -> None:
+    """Those that wait listen: no retry period passes."""
+
+    async def story() -> None:
+        shelf, loop = Shelf(), asyncio.get_running_loop()
+        async with running(shelf, "a") as (first,):
+            await first.won.wait()
+        async with running(shelf, "b") as (second,):
+            await asyncio.sleep(5)
+            before = loop.time()
+            await first.resign()
+            await second.won.wait()
+            assert loop.time() == before
+            assert acting([first, second]) == ["b"]
+
+    virtually(story())
+
+
+def test_a_lease_that_cannot_be_used_is_no_right_to_act() -> None:
+    """Without the API server, or the right to the lease, an operator only stands by."""
+
+    async def story() -> None:
+        async with running(Shelf(away={"a"}), "a") as electors:
+            await asyncio.sleep(100)
+            assert acting(electors) == []
+
+    virtually(story())
