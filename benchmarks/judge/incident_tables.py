@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from benchmarks.judge.trial import Result
 
-OWN = ("as built", "with a pause")
+OWN = ("StepBack", "StepOut")
+LOWER = ", until lower"
+PRICES = (*OWN, *(f"{name}{LOWER}" for name in OWN))
+"""Bad answers until proof, and until a suspicion or proof first took the weight down."""
 RIVALS = ("Flagger", "Argo", "in a row")
 ORACLES = tuple(f"{name}, for this" for name in RIVALS)
 OTHERS = (*RIVALS, *ORACLES)
@@ -29,14 +32,15 @@ def lines(services: Sequence[Result]) -> list[str]:
 
 def price(incident: Result, name: str) -> float | None:
     """Bad answers of an incident under a rule; None where no setting of it is allowed."""
-    value = incident.get(name)
-    paid: float | None = value["excess"] if isinstance(value, dict) else value
+    value = incident.get(name.removesuffix(LOWER))
+    counted = "until lower" if name.endswith(LOWER) else "excess"
+    paid: float | None = value[counted] if isinstance(value, dict) else value
     return paid
 
 
 def _summary(services: Iterable[Result]) -> list[str]:
     incidents = [incident for service in services for incident in service["incidents"]]
-    rows = [[f"**{name}**", *(_times(incidents, name, other) for other in OTHERS)] for name in OWN]
+    rows = [[f"**{name}**", *(_times(incidents, name, other) for other in OTHERS)] for name in PRICES]
     heads = ["their bad answers over ours, geometric mean (three times or more: share of incidents)", *OTHERS]
     return table(heads, rows)
 
@@ -57,14 +61,14 @@ def _service(service: Result) -> list[str]:
         [
             f"x{ratio:g}",
             f"minute {onset / 60:g}" if onset else "the start",
-            *(_mean(group, name) for name in (*OWN, *OTHERS)),
+            *(_mean(group, name) for name in (*PRICES, *OTHERS)),
         ]
         for (onset, ratio), group in groups.items()
     ]
     chosen = "; ".join(f"{name}: {setting}" for name, setting in service["settings"].items())
     quiet = [[hour["noise"], *(_quiet(hour[name]) for name in OWN)] for hour in service["good"]]
     return [
-        *table(["canary", "since", *(f"**{name}**" for name in OWN), *OTHERS], rows),
+        *table(["canary", "since", *(f"**{name}**" for name in PRICES), *OTHERS], rows),
         "",
         f"{service['runs']} runs of each. Settings: {chosen or 'none is allowed'}.",
         "",

@@ -17,6 +17,7 @@ from benchmarks.judge.traces import BURSTS, POISSON, SWING, WILD, Noise, Scenari
 from benchmarks.judge.trial import Result, chance
 from benchmarks.judge.twin import Twin, Variant
 from benchmarks.judge.windows import Breaches, Limit
+from modelrollout.core.judge.process import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,12 +41,12 @@ ALLOWED = 0.05
 class Reaction:
     """What a suspicion does: the weight goes to `share` of the answers at most, for so many seconds.
 
-    `pause`: it goes to nothing at all until the block of evidence is over.
+    For the first `out` seconds it goes to nothing at all.
     """
 
     share: float = STEPS[0]
     seconds: float = 300.0
-    pause: bool = False
+    out: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,12 @@ def services() -> list[Service]:
 class Outcome:
     """What the operator's rule did to each run: bad answers beyond stable's, suspicions, when it proved something.
 
-    `held` are seconds at a lower weight because of suspicions.
+    `excess` counts until proof, `until_lower` until a suspicion or proof first took the weight down. `held` are seconds
+    at a lower weight because of suspicions.
     """
 
     excess: Numbers
+    until_lower: Numbers
     suspicions: Numbers
     proven: Numbers
     held: Numbers
@@ -92,19 +95,24 @@ class Outcome:
 def judged(scenario: Scenario, runs: int, variant: Variant, reaction: Reaction) -> Outcome:
     """The operator's rule, with the weights that follow from it."""
     twin, dice = Twin(runs, variant=variant), chance(scenario.key, 1)
-    excess, held = np.zeros(runs), np.zeros(runs)
+    excess, until_lower, held = np.zeros(runs), np.zeros(runs), np.zeros(runs)
+    down = np.zeros(runs, dtype=bool)
     for tick in ticks(scenario, runs, chance(scenario.key, 0)):
         back = np.isfinite(twin.suspected) & (tick.at - twin.suspected <= reaction.seconds)
         lower = np.full(runs, min(1.0, reaction.share / max(scenario.share(tick.at - tick.seconds), 1e-9)))
-        if reaction.pause and twin.block_begun is not None:
-            lower[twin.suspected > twin.block_begun] = 0.0
+        lower[back & (tick.at - twin.suspected <= reaction.out)] = 0.0
         over = np.isfinite(twin.proven)
-        seen = _thinned(tick, np.where(over, 0.0, np.where(back, lower, 1.0)), dice)
+        let_through = np.where(over, 0.0, np.where(back, lower, 1.0))
+        seen = _thinned(tick, let_through, dice)
         held += tick.seconds * (back & ~over)
         twin.hear(seen)
         if tick.at > scenario.onset:
-            excess += seen.canary_bad - scenario.base * seen.canary
-    return Outcome(excess, twin.suspicions, twin.proven, held)
+            # What was suspected before the onset was a good version.
+            down |= over | ((let_through < 1) & (twin.suspected > scenario.onset))
+            beyond = seen.canary_bad - scenario.base * seen.canary
+            excess += beyond
+            until_lower += beyond * ~down
+    return Outcome(excess, until_lower, twin.suspicions, twin.proven, held)
 
 
 def _thinned(tick: Tick, let_through: Numbers, dice: Generator) -> Tick:
@@ -198,10 +206,10 @@ def _cheapest(price: Numbers, ended: Numbers) -> float | None:
 
 
 OWN = {
-    "as built": (Variant(), Reaction()),
-    "with a pause": (Variant(doubt=2.0), Reaction(share=0.02, pause=True)),
+    "StepBack": (Variant(), Reaction()),
+    "StepOut": (Variant(), Reaction(share=0.02, out=BLOCK)),
 }
-"""The operator's rule as it is, and one that could be: see docs/judge-benchmark.md."""
+"""The operator's rule with `onSuspicion: StepBack`, which is the default, and with StepOut."""
 
 
 def _own(scenario: Scenario, runs: int) -> Result:
@@ -214,6 +222,7 @@ def _own(scenario: Scenario, runs: int) -> Result:
 def _mean(outcome: Outcome) -> dict[str, float]:
     return {
         "excess": float(outcome.excess.mean()),
+        "until lower": float(outcome.until_lower.mean()),
         "proven": float(np.isfinite(outcome.proven).mean()),
         "suspicions": float(outcome.suspicions.mean()),
         "held": float(outcome.held.mean() / 60),

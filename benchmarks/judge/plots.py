@@ -35,8 +35,9 @@ MARKS = {
     "Kayenta": ("*", "#6b4fa1"),
 }
 PRICES = {
-    "as built": ("o", "#0a7d4f"),
-    "with a pause": ("D", "#1f6fb2"),
+    "StepBack": ("o", "#0a7d4f"),
+    "StepBack, until lower": (".", "#7cc4a4"),
+    "StepOut": ("D", "#1f6fb2"),
     "Flagger": ("s", "#a83279"),
     "Argo": ("^", "#d9a400"),
     "in a row": ("+", "#c2571a"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelrollout.core.names import ANNOTATION_ABORT, ANNOTATION_REQUEST, Track
 from modelrollout.core.route import canary_weight
+from modelrollout.core.suspicion import OUT_WEIGHT
 from modelrollout.core.values import parse_duration
 from tests.simulation.api import NAME
 
@@ -64,7 +65,8 @@ class Rules:
         step = rollout["steps"][rollout["step"] - 1]
         if "suspectedSince" in rollout:
             step = rollout["steps"][0]
-        _require(world, after == step["weight"], "weight is what the step on record says, or the first while suspected")
+        wanted = {step["weight"], min(step["weight"], OUT_WEIGHT)} if "suspectedSince" in rollout else {step["weight"]}
+        _require(world, after in wanted, "weight is what the step on record says, or the first or less while suspected")
         needed = step.get("replicas") or max(1, ceil(world.spec["serving"]["replicas"] * after / 100))
         version, horizon = world.status["canary"]["version"], world.seconds - world.lag - _PROBED - 2 * TICK
         pods = [pod for pod in world.pods.of(Track.CANARY) if pod.answered_at.get(version, -1.0) >= horizon]

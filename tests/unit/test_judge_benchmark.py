@@ -162,12 +162,14 @@ def test_mann_whitney_passes_what_kayenta_passes() -> None:
 
 
 def test_incident_costs_less_where_somebody_acts() -> None:
-    """Bad answers of an incident: fewer than if nobody acted, fewer still with a pause; a good one costs nothing."""
+    """Bad answers of an incident: fewer than if nobody acted, fewer still with StepOut; a good one costs nothing."""
     bad = Scenario(200, 0.005, (0.05, 0.5), seconds=HOUR, ratio=10, onset=700)
     nobody = rivals(bad, 40, [Limit(60, 60, share=1.0)]).price["Argo"].mean()
-    built = judged(bad, 40, Variant(), Reaction()).excess.mean()
-    paused = judged(bad, 40, Variant(), Reaction(0.02, pause=True)).excess.mean()
-    assert paused < built < nobody / 3
+    back = judged(bad, 40, Variant(), Reaction())
+    out = judged(bad, 40, Variant(), Reaction(0.02, out=60.0)).excess.mean()
+    assert out < back.excess.mean() < nobody / 3
+    assert (back.until_lower <= back.excess + 1).all()
+    assert back.until_lower.mean() < back.excess.mean() / 2
     good = judged(Scenario(200, 0.005, (0.05, 0.5), seconds=HOUR), 40, Variant(), Reaction())
     assert abs(good.excess.mean()) < 10
     assert not good.held.any()
@@ -183,12 +185,13 @@ def test_rivals_that_wait_longer_end_fewer_good_versions() -> None:
 def test_tables_say_how_many_times_as_much_others_cost() -> None:
     """The geometric mean over incidents, and the share of those that cost three times as much or more."""
     incidents = [
-        {"noise": "Poisson", "onset": 0.0, "ratio": 2.0, "as built": {"excess": mine}, "with a pause": {"excess": mine}}
-        | {"Flagger": theirs, "Argo": None}
+        {"noise": "Poisson", "onset": 0.0, "ratio": 2.0, "Flagger": theirs, "Argo": None}
+        | {key: {"excess": mine, "until lower": mine / 2} for key in ("StepBack", "StepOut")}
         for mine, theirs in ((10.0, 10.0), (10.0, 90.0))
     ]
-    quiet = {name: {"proven": 0.0, "suspicions": 0.0, "held": 0.0} for name in ("as built", "with a pause")}
+    quiet = {name: {"proven": 0.0, "suspicions": 0.0, "held": 0.0} for name in ("StepBack", "StepOut")}
     service = {"rps": 200.0, "base": 0.005, "runs": 1, "settings": {}, "good": [{"noise": "Poisson", **quiet}]}
     lines = incident_tables.lines([{**service, "incidents": incidents}])
-    assert "| **as built** | 3.0 (50 %) | - | - | - | - | - |" in lines
-    assert "| x2 | the start | 10 | 10 | 30 | - | - | - | - | - |" in lines
+    assert "| **StepBack** | 3.0 (50 %) | - | - | - | - | - |" in lines
+    assert "| **StepBack, until lower** | 6.0 (50 %) | - | - | - | - | - |" in lines
+    assert "| x2 | the start | 10 | 10 | 5 | 5 | 30 | - | - | - | - | - |" in lines

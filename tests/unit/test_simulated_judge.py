@@ -104,6 +104,44 @@ def test_suspicion_that_is_not_confirmed_costs_only_time() -> None:
     assert max(rollout.get("suspicions", 0) for _, rollout in seen) == 1
 
 
+def out(world: World) -> bool:
+    """The canary is suspected, and has no traffic."""
+    return "suspectedSince" in world.status.get("rollout", {}) and world.weight == 0
+
+
+def weights_of(run: Run) -> list[int | None]:
+    """The weights in their order, until the scenario is over."""
+    weights = [run.world.weight]
+    while not run.over:
+        run.step()
+        if run.world.weight != weights[-1]:
+            weights.append(run.world.weight)
+    return weights
+
+
+OUT = analysis(onSuspicion="StepOut") | {"suspicionDuration": "80s"}
+BAD_OUT = Scenario(BAD.acts, 101, BAD.history, strategy=LONG_STEPS, analysis=OUT)
+MENDED_OUT = Scenario((*BAD.acts, (out, mend)), 102, MENDED.history, strategy=LONG_STEPS, analysis=OUT)
+
+
+def test_suspicion_may_take_the_canary_out_for_a_minute() -> None:
+    """With StepOut a suspected canary has no traffic for a minute, then 2 % until it goes on from its step."""
+    with begin(MENDED_OUT) as run:
+        assert weights_of(run)[-6:] == [10, 50, 0, 2, 50, 0]
+    assert run.world.status["stable"]["version"] == 102
+
+
+def test_canary_goes_out_in_the_first_step_too() -> None:
+    """StepOut ends the traffic of a canary that is bad from its first answer; each new suspicion ends it again."""
+    steps = {"steps": [{"weight": 10, "duration": "60s"}]}
+    with begin(Scenario(((settled, edit(102)),), 101, BAD.history, strategy=steps, analysis=OUT)) as run:
+        go_bad(run.world)
+        weights = weights_of(run)
+        assert weights[:3] == [0, 10, 0]
+        assert set(weights) == {0, 2, 10}
+    assert run.world.status["history"][0]["reason"] == "AnalysisFailed"
+
+
 @pytest.mark.parametrize(("policy", "weight"), [("Hold", 50), ("Ignore", 50)])
 def test_suspicion_may_leave_the_weight(policy: str, weight: int) -> None:
     """With Hold or Ignore a suspected canary keeps its weight until there is proof."""
@@ -165,7 +203,13 @@ def test_one_bad_pod_is_replaced_and_the_version_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "scenario", [pytest.param(BAD, id="bad"), pytest.param(MENDED, id="mended", marks=pytest.mark.long)]
+    "scenario",
+    [
+        pytest.param(BAD, id="bad"),
+        pytest.param(MENDED, id="mended", marks=pytest.mark.long),
+        pytest.param(BAD_OUT, id="bad-out", marks=pytest.mark.long),
+        pytest.param(MENDED_OUT, id="mended-out", marks=pytest.mark.long),
+    ],
 )
 def test_kill_loses_no_evidence(scenario: Scenario) -> None:
     """Killed at any write, the operator ends where it would have: what was remembered is read again."""

@@ -21,7 +21,7 @@ from modelrollout.core.route import http_route, reweighted
 from modelrollout.core.snapshot import PROPAGATION, Snapshot
 from modelrollout.core.status import Stage, Status
 from modelrollout.core.story import SLOW_GATEWAY, tell
-from modelrollout.core.suspicion import suspected_until
+from modelrollout.core.suspicion import out_until, suspected_until
 from modelrollout.core.transitions import next_status
 from modelrollout.core.undo import agreed, pursued
 from modelrollout.core.verdicts import next_deadline, step_length
@@ -140,6 +140,7 @@ def _due(s: Snapshot, status: Status, world: World) -> Iterator[datetime | None]
         length = step_length(s, rollout, step)
         yield rollout.step_started + (length if length is not None else step.max_duration)
     yield suspected_until(s, rollout)
+    yield out_until(s, rollout)
     if rollout.lost_since is not None:
         yield rollout.lost_since + LOST_AFTER
         yield ready_by(s, rollout.lost_since)

@@ -21,7 +21,7 @@ def progressing(s: Snapshot, rollout: Rollout) -> Status:
     if changed is not None:
         return changed
     back = held_weight(s, rollout)
-    if back is not None and rollout.step > 1:
+    if back is not None and (rollout.step > 1 or back < step.weight):
         return _stepped_back(s, rollout, back)
     if rollout.step_started is None:
         return _entering(s, rollout)
@@ -62,8 +62,8 @@ def left(s: Snapshot, rollout: Rollout) -> Status:
 
 
 def _stepped_back(s: Snapshot, rollout: Rollout, weight: int) -> Status:
-    """Suspected: judged at the first step's weight until that is settled."""
-    if rollout.live == weight or rollout.live_since is None or not weight_is_live(s, weight):
+    """Suspected: judged at less weight until that is settled; while there is none, by what was answered before."""
+    if not weight or rollout.live == weight or rollout.live_since is None or not weight_is_live(s, weight):
         return s.status
     return s.status.with_rollout(live=weight, live_since=s.now)
 

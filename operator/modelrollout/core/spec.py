@@ -49,9 +49,12 @@ class MetricTest(StrEnum):
 
 
 class Suspicion(StrEnum):
-    """What to do when a metric suspects the canary: back to the first step's weight, stay, or only say so."""
+    """What to do when a metric suspects the canary: back to the first step's weight, out of the traffic for a minute
+    and then back with next to nothing, stay, or only say so.
+    """
 
     STEP_BACK = "StepBack"
+    STEP_OUT = "StepOut"
     HOLD = "Hold"
     IGNORE = "Ignore"
 

@@ -174,7 +174,9 @@ def _suspected_words(s: Snapshot, rollout: Rollout) -> str:
     if until is None:
         return ""
     back = held_weight(s, rollout)
-    what = "held where it is" if back is None else f"judged at {back} %"
+    what = {None: "held where it is", 0: "out of the traffic for a minute, then judged"}.get(
+        back, f"judged at {back} %"
+    )
     where = f"then step {rollout.step} goes on" if rollout.stage is Stage.PROGRESSING else "then promotion goes on"
     who = f"version {rollout.target.version} is suspected by {rollout.suspect}"
     return f"{who}: {what} until {format_time(until)}, {where}"
@@ -202,7 +204,8 @@ def _progress(s: Snapshot, status: Status) -> str:
     if rollout.stage is Stage.PROGRESSING and rollout.current_step:
         back = held_weight(s, rollout)
         if back is not None:
-            return f"step {rollout.step}/{len(rollout.steps)}, suspected: judged at {back} %"
+            where = f"judged at {back} %" if back else "out of the traffic"
+            return f"step {rollout.step}/{len(rollout.steps)}, suspected: {where}"
         live = "live" if rollout.step_started else "not live yet"
         return f"step {rollout.step}/{len(rollout.steps)}, {rollout.current_step.weight} % {live}"
     if rollout.stage is Stage.ROLLING_BACK:

@@ -16,7 +16,7 @@ from modelrollout.core.pods import answering, canary_replicas, carrying, ready, 
 from modelrollout.core.retention import kept_until, to_be_kept
 from modelrollout.core.revisions import Revision
 from modelrollout.core.snapshot import PROPAGATION, Route, Snapshot
-from modelrollout.core.spec import Method, Strategy
+from modelrollout.core.spec import Method, Strategy, Suspicion
 from modelrollout.core.status import Rollout, Stage, Status
 from modelrollout.core.suspicion import held_weight
 from modelrollout.core.targets import alone, next_target, server_targets, start_targets
@@ -122,7 +122,9 @@ def wanted_weight(s: Snapshot, rollout: Rollout) -> int:
 
 def _unmeasured(s: Snapshot, rollout: Rollout) -> bool:
     """Whether this process has measured nothing yet: the one before may have lowered the weight on a suspicion."""
-    return s.analysed is None and rollout.step > 1 and bool(s.spec.analysis and s.spec.analysis.sequential)
+    metrics = s.spec.analysis.sequential if s.spec.analysis else ()
+    lowers = metrics if rollout.step > 1 else [m for m in metrics if m.on_suspicion is Suspicion.STEP_OUT]
+    return s.analysed is None and bool(lowers)
 
 
 def _nobody_answers(s: Snapshot, rollout: Rollout) -> bool:
