@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 from modelrollout.core.alerts import Alert, firing_query, unheard
 from modelrollout.core.alerts import measured as fired
 from modelrollout.core.analysis import Analysed, Measurement, Verdict
-from modelrollout.core.counters import Counters, cells_of
+from modelrollout.core.counters import Counters, cells_of, gauges_of
 from modelrollout.core.judge.memory import ALPHA, Memory, remember, start
 from modelrollout.core.judge.rounds import Marks, marks_of, next_round
 from modelrollout.core.judge.verdict import split_verdict, verdict_of
@@ -22,6 +23,8 @@ from modelrollout.core.values import moment_of
 from modelrollout.errors import MetricsUnavailable, QueryRefused
 from modelrollout.ports import Metrics, MetricSource
 
+ByPod = Mapping[str, Any]
+"""A distribution's cells, or a gauge's value, by pod."""
 HISTORY_STEP = timedelta(minutes=1)
 """Distance of the looks at what stable did before the rollout: a block of the judge each."""
 
@@ -95,44 +98,52 @@ class _Looking:
 
         Raises MetricsUnavailable and QueryRefused.
         """
-        wanted = [m for m in self.plan.analysis.sequential if m.kind is MetricKind.DISTRIBUTION]
+        wanted = [m for m in self.plan.analysis.sequential if m.query is not None]
         names = _names(self.plan)
         (look, firing), found = await asyncio.gather(
             self.metrics.look(self.source, self.plan.namespace, self.plan.model, names, alerts, at),
-            asyncio.gather(*(self._cells(metric, names, at) for metric in wanted)),
+            asyncio.gather(*(self._by_pod(metric, names, at) for metric in wanted)),
         )
-        by_metric = {metric.name: cells for metric, cells in zip(wanted, found, strict=True)}
-        problems = {name: cells for name, cells in by_metric.items() if isinstance(cells, Measurement)}
-        read = {name: cells for name, cells in by_metric.items() if not isinstance(cells, Measurement)}
-        whole = {pod: replace(c, cells=_cells_of(pod, read, problems, marks)) for pod, c in look.items()}
+        by_metric = {metric.name: read for metric, read in zip(wanted, found, strict=True)}
+        problems = {name: read for name, read in by_metric.items() if isinstance(read, Measurement)}
+        gauges, cells = _read(found, wanted, MetricKind.GAUGE), _read(found, wanted, MetricKind.DISTRIBUTION)
+        whole = {
+            pod: replace(c, cells=_cells_of(pod, cells, problems, marks), gauges=_of_pod(pod, gauges))
+            for pod, c in look.items()
+        }
         return whole, problems, firing
 
-    async def _cells(
-        self, metric: Metric, pods: tuple[str, ...], at: datetime
-    ) -> dict[str, dict[str, float]] | Measurement:
-        text = filled(self.plan, metric, pods)
+    async def _by_pod(self, metric: Metric, pods: tuple[str, ...], at: datetime) -> ByPod | Measurement:
+        """What a metric's own query says of each pod: a distribution's cells, or a gauge's value."""
+        text, read = filled(self.plan, metric, pods), gauges_of if metric.kind is MetricKind.GAUGE else cells_of
         try:
-            cells = cells_of(await self.metrics.series(self.source, text, at))
+            found: ByPod = read(await self.metrics.series(self.source, text, at))
         except (MetricsUnavailable, QueryRefused) as error:
             return Measurement(metric.name, Verdict.ERROR, f"{metric.name}: {error}; query {text}")
         except ValueError as error:
             return Measurement(metric.name, Verdict.AMBIGUOUS, f"{metric.name}: {error}; query {text}")
-        if not cells:
+        if not found:
             return Measurement(metric.name, Verdict.NO_DATA, f"{metric.name}: the query returned nothing; query {text}")
-        return cells
+        return found
+
+
+def _read(found: Iterable[ByPod | Measurement], wanted: Iterable[Metric], kind: MetricKind) -> dict[str, ByPod]:
+    """What could be read of the metrics of a kind, by name."""
+    pairs = zip(wanted, found, strict=True)
+    return {m.name: read for m, read in pairs if m.kind is kind and not isinstance(read, Measurement)}
+
+
+def _of_pod(pod: str, read: Mapping[str, ByPod]) -> dict[str, Any]:
+    return {metric: by_pod[pod] for metric, by_pod in read.items() if pod in by_pod}
 
 
 def _cells_of(
-    pod: str,
-    read: Mapping[str, Mapping[str, Mapping[str, float]]],
-    problems: Mapping[str, Measurement],
-    marks: Marks | None,
+    pod: str, read: Mapping[str, ByPod], problems: Mapping[str, Measurement], marks: Marks | None
 ) -> dict[str, Mapping[str, float]]:
     """A pod's distributions. One that could not be read stays as it was taken in last, so that nothing is lost."""
-    cells = {metric: by_pod[pod] for metric, by_pod in read.items() if pod in by_pod}
     mark = marks.pods.get(pod) if marks else None
     known = mark.counters.cells if mark else {}
-    return cells | {metric: known[metric] for metric in problems if metric in known}
+    return _of_pod(pod, read) | {metric: known[metric] for metric in problems if metric in known}
 
 
 def _told(measured: Iterable[Measurement], problems: Mapping[str, Measurement]) -> Iterator[Measurement]:

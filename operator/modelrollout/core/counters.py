@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import inf
+from math import inf, isfinite
 
 _REQUESTS = ":tensorflow:serving:request_count"
 _LATENCY = ":tensorflow:serving:request_latency_bucket"
@@ -23,13 +23,15 @@ class Counters:
 
     `bad` is every answer but OK, INVALID_ARGUMENT included: a broken signature shows there. `scraped` is when
     Prometheus read them, in POSIX seconds, 0 where that is not known. `cells` are of distributions, by metric: counts
-    by class, or by `<=` and the bound of a histogram's bucket, which holds all below it too.
+    by class, or by `<=` and the bound of a histogram's bucket, which holds all below it too. `gauges` are values, by
+    metric, at the end of what the rest counts.
     """
 
     bad: float = 0.0
     buckets: Mapping[float, float] = field(default_factory=dict)
     scraped: float = 0.0
     cells: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    gauges: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def good(self) -> float:
@@ -73,6 +75,19 @@ def cells_of(series: Iterable[tuple[Mapping[str, str], float]]) -> dict[str, dic
     return found
 
 
+def gauges_of(series: Iterable[tuple[Mapping[str, str], float]]) -> dict[str, float]:
+    """A gauge by pod, from series with label `pod` alone. Raises ValueError, with the fix, for others."""
+    found: dict[str, float] = {}
+    for labels, value in series:
+        others = sorted(name for name in labels if name not in {"pod", "__name__"})
+        if "pod" not in labels or others or labels["pod"] in found:
+            fix = "aggregate with max by (pod), or sum by (pod)"
+            raise ValueError(f"one series per pod is needed, with label pod alone, not {sorted(labels)}: {fix}")
+        if isfinite(value):
+            found[labels["pod"]] = value
+    return found
+
+
 def shrank(start: Counters, end: Counters) -> bool:
     """Whether a counter went backwards: a restart, or two Prometheus servers that do not agree."""
     return end.answers < start.answers or end.bad < start.bad
@@ -83,7 +98,7 @@ def increase(start: Counters, end: Counters) -> Counters:
     if shrank(start, end):
         return end
     buckets = {bound: max(0.0, count - start.buckets.get(bound, 0.0)) for bound, count in end.buckets.items()}
-    return Counters(end.bad - start.bad, buckets, end.scraped, _cells_since(start, end))
+    return Counters(end.bad - start.bad, buckets, end.scraped, _cells_since(start, end), end.gauges)
 
 
 def _cells_since(start: Counters, end: Counters) -> dict[str, dict[str, float]]:

@@ -23,6 +23,7 @@ class MetricKind(StrEnum):
     ERROR_RATE = "ErrorRate"
     LATENCY = "Latency"
     DISTRIBUTION = "Distribution"
+    GAUGE = "Gauge"
     QUERY = "Query"
 
 
@@ -102,13 +103,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of a metric; None is not checked. Latency in seconds; ratios are canary over stable."""
+    """Bounds of a metric; None is not checked. Latency in seconds; ratios are canary over stable.
+
+    `max_growth_per_minute` is for a gauge of a canary pod, in its own unit.
+    """
 
     max: float | None = None
     min: float | None = None
     max_ratio_to_stable: float | None = None
     max_if_stable_zero: float | None = None
     max_drop_from_stable: float | None = None
+    max_growth_per_minute: float | None = None
 
     @property
     def compares(self) -> bool:

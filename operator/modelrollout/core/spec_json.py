@@ -153,6 +153,7 @@ def _metric(raw: JSON) -> Metric:
             max_ratio_to_stable=_optional(parse_decimal, limits.get("maxRatioToStable")),
             max_if_stable_zero=_optional(parse_decimal, limits.get("maxIfStableZero")),
             max_drop_from_stable=_optional(parse_decimal, limits.get("maxDropFromStable")),
+            max_growth_per_minute=_optional(parse_decimal, limits.get("maxGrowthPerMinute")),
         ),
         **{key: value for key, value in given.items() if value is not None},
     )
@@ -162,6 +163,8 @@ def _test(raw: JSON) -> MetricTest:
     """The test of a metric: the one it names; without a name limits that compare with stable say which."""
     if "test" in raw:
         return MetricTest(raw["test"])
+    if raw["kind"] == MetricKind.GAUGE:
+        return MetricTest.SEQUENTIAL
     limited = {"maxRatioToStable", "maxIfStableZero", "maxDropFromStable"} & raw.get("limits", {}).keys()
     return MetricTest.LIMITS if limited or raw["kind"] == MetricKind.QUERY else MetricTest.SEQUENTIAL
 

@@ -71,7 +71,13 @@ def landmarks(memory: Memory) -> tuple[object, ...]:
     """What verdicts hang on; when it changes the memory is written down at once."""
     found = sorted(memory.metrics.items())
     return tuple(
-        (name, item.broken, item.odd, *((item.case.proven, item.case.suspected) if item.case else ()))
+        (
+            name,
+            item.broken,
+            item.odd,
+            item.gauges.proven,
+            *((item.case.proven, item.case.suspected) if item.case else ()),
+        )
         for name, item in found
     )
 

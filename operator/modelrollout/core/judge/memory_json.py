@@ -5,11 +5,12 @@ Numbers are written in full: a verdict after a restart has to be the one that it
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from modelrollout.core.counters import Counters
 from modelrollout.core.judge.case import Case
+from modelrollout.core.judge.gauges import Gauges, Growth, Look
 from modelrollout.core.judge.memory import Memory
 from modelrollout.core.judge.metrics import MetricMemory, Recent
 from modelrollout.core.judge.process import Arm, Block, Comparison
@@ -74,6 +75,7 @@ def _metric_json(metric: MetricMemory) -> dict[str, Any]:
         "odd": list(metric.odd),
         "since": metric.since,
         "level": metric.level,
+        "gauges": asdict(metric.gauges),
     }
 
 
@@ -95,7 +97,24 @@ def _metric(raw: Mapping[str, Any]) -> MetricMemory:
         odd=tuple(raw["odd"]),
         since=raw["since"],
         level=raw["level"],
+        gauges=_gauges(raw.get("gauges", {})),
     )
+
+
+def _gauges(raw: Mapping[str, Any]) -> Gauges:
+    """Those of a memory that was written before there were any are empty."""
+    if not raw:
+        return Gauges()
+    read: dict[str, Any] = {
+        "sums": tuple(raw["sums"]),
+        "open": {pod: tuple(values) for pod, values in raw["open"].items()},
+        "canary": tuple(raw["canary"]),
+        "stable": tuple(raw["stable"]),
+        "pods": {pod: tuple(means) for pod, means in raw["pods"].items()},
+        "look": Look(**raw["look"]) if raw["look"] else None,
+        "growth": Growth(**raw["growth"]) if raw["growth"] else None,
+    }
+    return Gauges(**{**raw, **read})
 
 
 def _case_json(case: Case) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from modelrollout.core.counters import Counters, total
 from modelrollout.core.judge.arms import Arms, Bound, arms_of, bounds_of, seen_of
 from modelrollout.core.judge.case import Case, hear, total_evidence
+from modelrollout.core.judge.gauges import Gauges, hear_gauge
 from modelrollout.core.judge.odd import against, odd_one
 from modelrollout.core.judge.process import BLOCK, LEAST_ANSWERS, NOTHING, SUSPICIOUS, TAIL_CAPS, Arm, Rule, begin
 from modelrollout.core.judge.rounds import Round
@@ -39,7 +40,8 @@ class MetricMemory:
     them, an arm for each comparison, since the evidence began to rise: pods are compared over the same time. `level`
     is the evidence when the last block ended. `broken` says that half of the canary's answers were bad at once; `odd`
     are canary pods that were bad alone; what was gathered with them was thrown away. `since` is since when the canary
-    is judged (POSIX seconds). `shapes` are the totals of a distribution's cells, canary's and stable's.
+    is judged (POSIX seconds). `shapes` are the totals of a distribution's cells, canary's and stable's; `gauges` is all
+    there is of a gauge.
     """
 
     case: Case | None = None
@@ -53,6 +55,7 @@ class MetricMemory:
     since: float | None = None
     level: float = 1.0
     shapes: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
+    gauges: Gauges = field(default_factory=Gauges)
 
 
 def rule_of(metric: Metric, alpha: float) -> Rule:
@@ -62,6 +65,8 @@ def rule_of(metric: Metric, alpha: float) -> Rule:
 
 def hear_round(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -> MetricMemory:
     """What is remembered after a round."""
+    if metric.kind is MetricKind.GAUGE:
+        return _with_values(metric, memory, heard, rule)
     memory = _with_bounds(metric, memory, heard)
     if memory.case is None:
         return memory
@@ -84,6 +89,12 @@ def hear_round(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -
     if metric.kind is MetricKind.ERROR_RATE:
         memory = _watched(memory, Recent(heard.at, ours[0], theirs[0]))
     return _while_rising(_without_odd_one(memory), rule)
+
+
+def _with_values(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -> MetricMemory:
+    answered = any(counts.answers for counts in heard.canary.values())
+    since = memory.since or (heard.at - heard.seconds if answered else None)
+    return replace(memory, gauges=hear_gauge(metric, memory.gauges, heard, rule.alpha), since=since)
 
 
 def _while_rising(memory: MetricMemory, rule: Rule) -> MetricMemory:

@@ -5,10 +5,11 @@ import re
 from modelrollout.core.analysis import SPLIT, Measurement, Verdict
 from modelrollout.core.judge.arms import described, distance
 from modelrollout.core.judge.case import total_evidence
+from modelrollout.core.judge.gauge_words import gauge_verdict
 from modelrollout.core.judge.metrics import MetricMemory, rule_of
 from modelrollout.core.judge.process import Arm, Comparison, Rule, evidence
 from modelrollout.core.judge.split import LEAST, Split
-from modelrollout.core.spec import Metric
+from modelrollout.core.spec import Metric, MetricKind
 from modelrollout.core.values import moment_of
 
 MAX_ODD_PODS = 1
@@ -17,6 +18,8 @@ MAX_ODD_PODS = 1
 
 def verdict_of(metric: Metric, memory: MetricMemory, at: float, alpha: float, suspicion: float) -> Measurement:
     """What is said of the canary at a moment (POSIX seconds). A suspicion stays so many seconds."""
+    if metric.kind is MetricKind.GAUGE:
+        return gauge_verdict(metric, memory.gauges)
     if memory.case is None:
         few = "stable has not answered enough to know which answers are slow"
         return Measurement(metric.name, Verdict.LOW_TRAFFIC, f"{metric.name}: {few}")
