@@ -54,6 +54,8 @@ def reasons(played: Played) -> list[str]:
         ("odd-pod", "smallest", "Promoted", "Promoted"),
         ("cannot-load", "smallest", "RolledBack", "CanaryNotReady"),
         ("fewer-clicks", "recsys-mig", "RolledBack", "AnalysisFailed"),
+        ("other-predictions", "every-kind", "RolledBack", "AnalysisFailed"),
+        ("memory-leak", "every-kind", "RolledBack", "AnalysisFailed"),
     ],
 )
 def test_an_example_ends_as_its_description_says(name: str, manifest: str, outcome: str, reason: str) -> None:
@@ -96,6 +98,18 @@ def test_what_the_scenario_gives_no_values_for_is_left_out() -> None:
     assert played.left_out == ("click-rate",)
     assert played.end is not None
     assert played.end.end.outcome == "Promoted"
+
+
+def test_a_good_version_passes_every_kind_of_metric() -> None:
+    """A new version that predicts what the old one does, with as much memory, is promoted."""
+    same = {"stable": {"buy": 1, "leave": 3}, "canary": {"buy": 1, "leave": 3}}
+    values = {"stable": 9e9, "canary": 9.5e9, "jitter": 0.05}
+    played = play("x", example("every-kind"), made(predictions={"classes": same}, queries={"gpu-memory": values}))
+    assert played.left_out == ()
+    assert played.end is not None
+    assert played.end.end.outcome == "Promoted"
+    assert "classes" in played.end.end.evidence
+    assert "gpu-memory PASS: canary median" in played.end.end.evidence
 
 
 def test_what_has_not_ended_says_what_it_waits_for() -> None:

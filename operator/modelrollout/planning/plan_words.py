@@ -21,7 +21,8 @@ def as_words(name: str, version: int, plan: Plan) -> str:
         lines.append(f"GPUs: {plan.gpus} at most.")
     if plan.unplanned:
         names = ", ".join(plan.unplanned)
-        lines.append(f"Not planned, because they are judged by limits of their own or over other numbers: {names}.")
+        why = "what they measure is not known before, or they have limits of their own"
+        lines.append(f"Not planned, because {why} (kinds Gauge, Distribution and Query, test: Limits): {names}.")
     return "\n".join(lines)
 
 

@@ -56,7 +56,7 @@ class SimulatedPod:
 
     def answered(self, counts: Counters, at: float) -> None:
         """Count answers, and have Prometheus read that at a moment (POSIX seconds)."""
-        self.counters = replace(total((self.counters, counts)), scraped=at)
+        self.counters = replace(total((self.counters, counts)), scraped=at, gauges=counts.gauges)
         self.moments.append(at)
         self.samples.append(self.counters)
 

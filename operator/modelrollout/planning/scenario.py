@@ -71,10 +71,32 @@ class Away:
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """All of it. `queries` are the values of Query metrics as (stable, canary); `until` ends the simulation (seconds).
+class Values:
+    """What a query gives for each version: a number, or a gauge of each pod.
 
-    `loads` is whether model servers can load the new version.
+    A gauge varies by `jitter` (coefficient of variation, each pod by itself) and grows on the new version by `growth`
+    a minute.
+    """
+
+    stable: float
+    canary: float
+    jitter: float = 0.0
+    growth: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """How often each version predicts each class, as shares of its good answers."""
+
+    stable: Mapping[str, float]
+    canary: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """All of it. `queries` are the values of Query and Gauge metrics, `predictions` those of Distribution metrics.
+
+    `until` ends the simulation (seconds). `loads` is whether model servers can load the new version.
     """
 
     description: str
@@ -84,7 +106,8 @@ class Scenario:
     pods: tuple[OddPod, ...] = ()
     noise: Noise = field(default_factory=Noise)
     away: tuple[Away, ...] = ()
-    queries: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    queries: Mapping[str, Values] = field(default_factory=dict)
+    predictions: Mapping[str, Predictions] = field(default_factory=dict)
     seed: int = 1
     until: float | None = None
     loads: bool = True
@@ -108,6 +131,7 @@ _CHANGE: dict[str, Any] = {
     "slowShare": _SHARE,
     "slowFactor": _FACTOR,
 }
+_CLASSES: dict[str, Any] = {"type": "object", "additionalProperties": _FACTOR, "minProperties": 2}
 SCHEMA = _object(
     ["description", "traffic"],
     description={"type": "string"},
@@ -126,7 +150,15 @@ SCHEMA = _object(
     prometheusAway={"type": "array", "items": _object(["from", "for"], **{"from": _DURATION, "for": _DURATION})},
     queries={
         "type": "object",
-        "additionalProperties": _object(["stable", "canary"], stable={"type": "number"}, canary={"type": "number"}),
+        "additionalProperties": _object(
+            ["stable", "canary"],
+            **{key: {"type": "number"} for key in ("stable", "canary", "growthPerMinute")},
+            jitter={"type": "number", "minimum": 0},
+        ),
+    },
+    predictions={
+        "type": "object",
+        "additionalProperties": _object(["stable", "canary"], stable=_CLASSES, canary=_CLASSES),
     },
     loads={"type": "boolean"},
     seed={"type": "integer"},
@@ -148,7 +180,8 @@ def parse_scenario(raw: Any) -> Scenario:
         pods=tuple(_odd(item) for item in raw.get("pods", ())),
         noise=_noise(raw.get("noise", {})),
         away=tuple(Away(_seconds(item["from"]), _seconds(item["for"])) for item in raw.get("prometheusAway", ())),
-        queries={name: (item["stable"], item["canary"]) for name, item in raw.get("queries", {}).items()},
+        queries={name: _values(item) for name, item in raw.get("queries", {}).items()},
+        predictions={name: _predictions(item) for name, item in raw.get("predictions", {}).items()},
         seed=raw.get("seed", 1),
         until=_seconds(raw["until"]) if "until" in raw else None,
         loads=raw.get("loads", True),
@@ -161,6 +194,19 @@ def _traffic(raw: JSON) -> Traffic:
 
 def _stable(raw: JSON) -> Behaviour:
     return Behaviour(raw.get("errorRate", 0.0), _seconds(raw.get("latency", "20ms")), raw.get("spread", 0.5))
+
+
+def _values(raw: JSON) -> Values:
+    return Values(raw["stable"], raw["canary"], raw.get("jitter", 0.0), raw.get("growthPerMinute", 0.0))
+
+
+def _predictions(raw: JSON) -> Predictions:
+    return Predictions(_shares(raw["stable"]), _shares(raw["canary"]))
+
+
+def _shares(raw: JSON) -> dict[str, float]:
+    """Weights as shares of one."""
+    return {name: weight / sum(raw.values()) for name, weight in raw.items()}
 
 
 def _noise(raw: JSON) -> Noise:

@@ -83,16 +83,25 @@ class SimulatedPrometheus:
         """See Metrics. The text is a metric's name and pods of one side."""
         self._answer(source)
         metric, _, pods = promql.partition(" ")
-        stable, canary = self.scenario.queries[metric]
+        values = self.scenario.queries[metric]
         tracks = {pod.track for pod in self.world.pods if pod.name in pods.split("|")}
-        return (canary if Track.CANARY in tracks else stable,)
+        return (values.canary if Track.CANARY in tracks else values.stable,)
 
     async def series(
-        self, source: MetricSource, _promql: str, _at: datetime
+        self, source: MetricSource, promql: str, at: datetime
     ) -> Sequence[tuple[Mapping[str, str], float]]:
-        """See Metrics. Distributions are not made up: a metric that asks for one says nothing."""
+        """See Metrics. A gauge's value of each pod, or how often it predicted each class."""
         self._answer(source)
-        return ()
+        metric, _, pods = promql.partition(" ")
+        found: list[tuple[Mapping[str, str], float]] = []
+        for pod in self.world.pods:
+            counters = pod.read_at(at.timestamp()) if pod.name in pods.split("|") else None
+            if counters is not None and metric in counters.gauges:
+                found.append(({"pod": pod.name}, counters.gauges[metric]))
+            elif counters is not None:
+                cells = counters.cells.get(metric, {})
+                found += [({"pod": pod.name, "class": name}, count) for name, count in cells.items()]
+        return found
 
     def _answer(self, source: MetricSource) -> None:
         for away in self.scenario.away:
@@ -186,7 +195,7 @@ class _Player:
 
 def play(name: str, raw: JSON, scenario: Scenario, source: Source | None = None) -> Played:
     """Roll the version that `raw`, a `spec`, asks for out over the one before it."""
-    spec, left_out = simulated(raw, scenario.queries)
+    spec, left_out = simulated(raw, scenario)
     version, analysis = spec["model"]["version"], parse_spec(spec, name).analysis
     timed = analysis is not None and any(metric.kind is MetricKind.LATENCY for metric in analysis.metrics)
     users = Users(scenario, source or Made(scenario), Random(scenario.seed), timed)  # noqa: S311 - the same each time

@@ -19,7 +19,9 @@ def as_words(description: str, played: Played) -> str:
     if played.suspicions:
         lines.append(f"Suspicions: {played.suspicions}.")
     if played.left_out:
-        lines.append(f"Left out, because the scenario gives no values (queries): {', '.join(played.left_out)}.")
+        lines.append(
+            f"Left out, because the scenario gives no values (queries, predictions): {', '.join(played.left_out)}."
+        )
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from modelrollout.core.counters import Counters
 from modelrollout.core.names import Track
 from modelrollout.planning.answers import Behaviour, answer
-from modelrollout.planning.chance import poisson, varying
+from modelrollout.planning.chance import poisson, scattered, varying
 from modelrollout.planning.scenario import Change, Noise, OddPod, Scenario
 
 
@@ -113,12 +113,30 @@ class Users:
             count = poisson(self.chance, expected * pod.part)
             wanted, usual = behaviour(self.scenario, self.source, pod, at), self.source.stable(at)
             noisy = replace(wanted, errors=min(1.0, wanted.errors * factors[pod.new]))
-            found[pod.name] = counts = answer(self.chance, count, noisy, timed=self.timed)
+            counts = answer(self.chance, count, noisy, timed=self.timed)
+            found[pod.name] = replace(counts, cells=self._predicted(pod, counts.good), gauges=self._gauges(pod, at))
             if ends > 0:
                 self.answers += counts.answers
                 self.bad += counts.bad
                 self.extra += count * (wanted.errors - usual.errors) * pod.new
         return found
+
+    def _predicted(self, pod: Answering, good: float) -> dict[str, dict[str, float]]:
+        """How many good answers were of each class, for each metric that asks for that."""
+        found = {}
+        for metric, versions in self.scenario.predictions.items():
+            shares = versions.canary if pod.new else versions.stable
+            counts = scattered(self.chance, round(good), tuple(shares.values()))
+            found[metric] = dict(zip(shares, map(float, counts), strict=True))
+        return found
+
+    def _gauges(self, pod: Answering, at: float) -> dict[str, float]:
+        """The values that each metric's query has for a pod now."""
+        return {
+            metric: ((values.canary + values.growth * max(0.0, at) / 60) if pod.new else values.stable)
+            * varying(self.chance, values.jitter)
+            for metric, values in self.scenario.queries.items()
+        }
 
     def _factor(self, new: bool, begins: float, ends: float) -> float:
         noise, side = self.scenario.noise, self._sides.setdefault(new, _Side())

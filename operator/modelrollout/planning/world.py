@@ -4,7 +4,6 @@ Gateways, controllers and model servers are perfect here: what goes wrong is wha
 """
 
 from collections import Counter
-from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +22,7 @@ from modelrollout.core.spec_json import parse_spec
 from modelrollout.core.status import Status
 from modelrollout.core.values import JSON
 from modelrollout.planning.pods import SimulatedPod, configured, mounted, template_of
+from modelrollout.planning.scenario import Scenario
 from modelrollout.planning.traffic import Answering, Users
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -197,15 +197,20 @@ def _promoted(snapshot: Snapshot, pod: Pod) -> bool:
     return rollout is not None and snapshot.status.stable is not None and counts_as_new(snapshot, rollout, pod)
 
 
-def simulated(raw: JSON, queries: Container[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def simulated(raw: JSON, scenario: Scenario) -> tuple[dict[str, Any], tuple[str, ...]]:
     """`spec` with the metrics that can be simulated, and the names of those that cannot.
 
     The simulated Prometheus knows a query by the name of its metric, if the scenario gives it values.
     """
+    known = {
+        MetricKind.QUERY: set(scenario.queries),
+        MetricKind.GAUGE: set(scenario.queries),
+        MetricKind.DISTRIBUTION: set(scenario.predictions),
+    }
     spec = dict(raw)
     kept, left = [], []
     for metric in raw.get("analysis", {}).get("metrics", ()):
-        if metric["kind"] == MetricKind.QUERY and metric["name"] in queries:
+        if metric["name"] in known.get(MetricKind(metric["kind"]), ()):
             kept.append({**metric, "query": f"{metric['name']} ${{pods}}"})
         elif metric["kind"] in {MetricKind.ERROR_RATE, MetricKind.LATENCY}:
             kept.append(metric)
