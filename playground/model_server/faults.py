@@ -21,6 +21,10 @@ are optional; a file that does not parse is reported in the log and the one befo
         "refuse_load": "text",             # loading fails, UNKNOWN with this text
         "load_seconds": 5,                 # loading takes that much longer
         "memory": 6,                       # units; beyond the limit loading fails, RESOURCE_EXHAUSTED
+        "classes": {"cat": 3, "dog": 1},   # each answer counts a class, drawn with these weights, in a counter as
+                                           #  people's own are: prediction_class_total
+        "gpu_memory": 4e9,                 # a gauge as GPU exporters have it: gpu_memory_used_bytes ...
+        "gpu_memory_per_request": 1e6,     # ... and by how much it grows with each request
         "crash_on_request": 100,           # the process ends at this version's n-th request (counted from the
                                            #  process's start) ...
         "exit_code": 139}}}                # ... with this code (default 139)
@@ -54,6 +58,9 @@ class VersionFaults:
     refuse_load: str = ""
     load_seconds: float = 0.0
     memory: int = 0
+    classes: Mapping[str, float] = field(default_factory=dict)
+    gpu_memory: float = 0.0
+    gpu_memory_per_request: float = 0.0
     crash_on_request: int = 0
     exit_code: int = 139
 
@@ -160,13 +167,14 @@ class Faults:
         limit = self._file(name).memory_limit
         return not limit or sum(self.of(name, each).memory for each in [version, *loaded]) <= limit
 
-    def count_request(self, name: str, version: int) -> None:
-        """Count a request, and end the process when it is the one to crash on."""
+    def count_request(self, name: str, version: int) -> int:
+        """Count a request, and end the process when it is the one to crash on; returns how many there have been."""
         faults = self.of(name, version)
         count = self._requests[name, version] = self._requests.get((name, version), 0) + 1
         if faults.crash_on_request and count >= faults.crash_on_request:
             log("E", "playground", f"fault: crash on request {count} of version {version}")
             os._exit(faults.exit_code)
+        return count
 
     def _watched(self) -> list[_Watched]:
         return [self._common] if self._common else list(self._files.values())

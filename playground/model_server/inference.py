@@ -87,7 +87,9 @@ class Inference:
         self, servable: Servable, api: str, signature: SignatureDef, inputs: dict[str, Tensor], wanted: Iterable[str]
     ) -> dict[str, Tensor]:
         faults = self._core.faults.of(servable.name, servable.version)
-        self._core.faults.count_request(servable.name, servable.version)
+        count = self._core.faults.count_request(servable.name, servable.version)
+        if faults.gpu_memory:
+            self._metrics.takes(servable.name, faults.gpu_memory + count * faults.gpu_memory_per_request)
         if faults.latency and self._random.random() < faults.latency_rate:
             await asyncio.sleep(faults.latency)
         if self._random.random() < faults.error_rate:
@@ -104,6 +106,9 @@ class Inference:
             await asyncio.wait([running])  # the version may not be unloaded under a run, whoever has given up
             raise
         self._metrics.ran(servable.name, api, time.perf_counter() - started)
+        if faults.classes:
+            chosen = self._random.choices(list(faults.classes), list(faults.classes.values()))
+            self._metrics.predicted(servable.name, chosen[0])
         if self._random.random() < faults.wrong_rate:
             results = [_wrong(result) for result in results]
         return dict(zip(aliases, results, strict=True))

@@ -29,6 +29,9 @@ class _Family:
         key = tuple(labels.items())
         self.counters[key] = self.counters.get(key, 0) + amount
 
+    def put(self, value: float, **labels: str) -> None:
+        self.counters[tuple(labels.items())] = value
+
     def observe(self, value: float, **labels: str) -> None:
         key = tuple(labels.items())
         histogram = self.histograms.get(key)
@@ -50,6 +53,7 @@ class Metrics:
         self._examples = _Family("histogram", _COUNTS)
         self._load_attempts = _Family("counter")
         self._load_latency = _Family("counter")
+        self._own = {"prediction_class_total": _Family("counter"), "gpu_memory_used_bytes": _Family("gauge")}
         serving, loading = ":tensorflow:serving:", ":tensorflow:cc:saved_model:"
         self._families = {
             f"{loading}load_attempt_count": self._load_attempts,
@@ -83,10 +87,19 @@ class Metrics:
         if status == "success":
             self._load_latency.add(int(seconds * 1e6), model_path=path)
 
+    def predicted(self, model: str, name: str) -> None:
+        """Count a prediction of a class, as people's own counters do."""
+        self._own["prediction_class_total"].add(1, model_name=model, **{"class": name})
+
+    def takes(self, model: str, memory: float) -> None:
+        """Set the GPU memory that a model takes, in bytes, as GPU exporters have it."""
+        self._own["gpu_memory_used_bytes"].put(memory, model_name=model)
+
     def page(self) -> str:
-        """The whole page: TYPE lines and samples, no HELP."""
+        """The whole page: TYPE lines and samples, no HELP. What no TensorFlow Serving has is only there once used."""
         lines: list[str] = []
-        for name, family in self._families.items():
+        used = {name: family for name, family in self._own.items() if family.counters}
+        for name, family in (self._families | used).items():
             lines.append(f"# TYPE {name} {family.kind}")
             lines += [f"{name}{{{_text(labels)}}} {_number(value)}" for labels, value in family.counters.items()]
             for labels, histogram in family.histograms.items():

@@ -89,6 +89,27 @@ def test_suspicion_that_is_not_confirmed_is_dropped(scene: Callable[[str], Scene
     assert outcome(status, NEXT) == "Promoted", status
 
 
+@pytest.mark.long
+def test_suspicion_may_take_the_canary_out(scene: Callable[[str], Scene]) -> None:
+    """With StepOut a suspected canary has no traffic for a minute, in the first step too, and 2 % after that."""
+    here = scene("judge-out")
+    start(here)
+    with here.traffic() as traffic:
+        wait_for_answers(traffic)
+        steps = [{"weight": 50, "duration": "30s"}]
+        analysis = {"metric": {"onSuspicion": "StepOut"}, "suspicionDuration": "90s"}
+        here.kube.apply(judged(here, NEXT, steps, **analysis))
+        here.wait("the step", live(50), LONG)
+        here.misbehave(failing(0.2))
+        here.wait("a suspicion", suspected)
+        here.wait("no traffic", lambda _: here.weight() == 0)
+        here.misbehave({})
+        here.wait("a little traffic", live(2), LONG)
+        here.wait("the step again", live(50), LONG)
+        status = here.wait("the end", ended(NEXT), LONG)
+    assert outcome(status, NEXT) == "Promoted", status
+
+
 def test_half_of_the_answers_bad_fails_at_once(scene: Callable[[str], Scene]) -> None:
     """The circuit breaker waits for no statistics: the first step's weight is gone before proof could be had."""
     here = scene("judge-breaker")

@@ -299,3 +299,16 @@ def test_the_config_file_is_applied_again_and_again(tmp_path: Path) -> None:
         (tmp_path / "models.txt").write_text(_config(tmp_path, 2))
         subject.wait("m", 2, State.AVAILABLE)
         subject.wait("m", 1, State.END)
+
+
+def test_own_counters_and_gpu_memory_are_exported(served: Subject) -> None:
+    """What no TensorFlow Serving exports is there only when asked for: predicted classes, and memory that grows."""
+    assert "prediction_class_total" not in served.http("/monitoring/prometheus/metrics")[1]
+    _misbehave(served, {"versions": {"1": {"classes": {"cat": 1}, "gpu_memory": 100, "gpu_memory_per_request": 10}}})
+    _until(lambda: "are in force" in (served.here.parent / "log").read_text())
+    served.predict("m", 1.0)
+    served.predict("m", 1.0)
+    page = served.http("/monitoring/prometheus/metrics")[1]
+    assert 'prediction_class_total{model_name="m",class="cat"} 2' in page
+    assert "# TYPE gpu_memory_used_bytes gauge" in page
+    assert 'gpu_memory_used_bytes{model_name="m"} 120' in page
