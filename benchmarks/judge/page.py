@@ -161,6 +161,26 @@ def _certificate(figures: Mapping[str, float | None]) -> str:
     return f"{percent(share)} %" + (f", {median:.2g} min" if median is not None else "")
 
 
+def _gauge(cells: Sequence[Result]) -> Lines:
+    """Each kind of noise a line: good versions that failed, and how soon worse ones do."""
+    ratios = sorted({cell["ratio"] for cell in cells} - {1.0})
+    by_noise: defaultdict[str, dict[float, Result]] = defaultdict(dict)
+    for cell in cells:
+        by_noise[cell["noise"]][cell["ratio"]] = cell
+    rows = [
+        [noise, f"**{percent(found[1.0]['failed'])} %**", f"{percent(found[1.0]['passed'])} %"]
+        + [_gauge_delay(found[ratio]) if ratio in found else "" for ratio in ratios]
+        for noise, found in by_noise.items()
+    ]
+    return table(
+        ["noise", "**good ones failed**", "good ones passed", *(f"canary x{ratio:g}" for ratio in ratios)], rows
+    )
+
+
+def _gauge_delay(cell: Result) -> str:
+    return f"{percent(cell['failed'])} %" + (f", {cell['median']:.0f} min" if cell["median"] is not None else "")
+
+
 def _cost(cells: Sequence[Result]) -> Lines:
     rows = [[cell["key"], f"{cell['counters']:.1f}", f"{cell['judging']:.1f}"] for cell in cells]
     heads = ["a round of", "counters to answers, ms", "answers to evidence, ms"]
@@ -175,5 +195,6 @@ _SECTIONS: dict[str, Callable[[Sequence[Result]], Lines]] = {
     "incidents": incident_tables.lines,
     "remembered": _good_or_worse,
     "certified": _certified,
+    "gauge": _gauge,
     "cost": _cost,
 }

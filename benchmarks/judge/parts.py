@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from benchmarks.judge import cells, incidents, latency
+from benchmarks.judge import cells, gauges, incidents, latency
 from benchmarks.judge.panel import Certifying, Everybody, Own, Remembering
 from benchmarks.judge.trial import Result, batches, chance, facts, figures, hear_all, joined, try_cell
 from benchmarks.judge.twin import Variant
@@ -70,6 +70,7 @@ PARTS = {
         Part("latency", latency.cells, _latency, 1000),
         Part("incidents", incidents.services, incidents.try_service, 300),
         Part("remembered", cells.remembered, partial(try_cell, panel=Remembering), 1000),
+        Part("gauge", gauges.cells, gauges.attempt, 1000),
         Part("certified", cells.certified, partial(try_cell, panel=Certifying), 1000),
     )
 }
