@@ -162,23 +162,23 @@ def _certificate(figures: Mapping[str, float | None]) -> str:
 
 
 def _gauge(cells: Sequence[Result]) -> Lines:
-    """Each kind of noise a line: good versions that failed, and how soon worse ones do."""
-    ratios = sorted({cell["ratio"] for cell in cells} - {1.0})
+    """Each kind of noise a line: good versions that failed and that passed, and how soon worse ones fail."""
+    ratios = sorted({cell["ratio"] for cell in cells})
     by_noise: defaultdict[str, dict[float, Result]] = defaultdict(dict)
     for cell in cells:
         by_noise[cell["noise"]][cell["ratio"]] = cell
     rows = [
-        [noise, f"**{percent(found[1.0]['failed'])} %**", f"{percent(found[1.0]['passed'])} %"]
-        + [_gauge_delay(found[ratio]) if ratio in found else "" for ratio in ratios]
+        [noise, *(_gauge_cell(found[ratio]) if ratio in found else "" for ratio in ratios)]
         for noise, found in by_noise.items()
     ]
-    return table(
-        ["noise", "**good ones failed**", "good ones passed", *(f"canary x{ratio:g}" for ratio in ratios)], rows
-    )
+    return table(["noise", *(f"canary x{ratio:g}" for ratio in ratios)], rows)
 
 
-def _gauge_delay(cell: Result) -> str:
-    return f"{percent(cell['failed'])} %" + (f", {cell['median']:.0f} min" if cell["median"] is not None else "")
+def _gauge_cell(cell: Result) -> str:
+    failed, passed = percent(cell["failed"]), percent(cell["passed"])
+    if cell["ratio"] == 1:
+        return f"**{failed} %** (passed {passed} %)"
+    return f"{failed} %" + (f", {cell['median']:.0f} min" if cell["median"] is not None else "")
 
 
 def _cost(cells: Sequence[Result]) -> Lines:
