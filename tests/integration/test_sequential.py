@@ -90,6 +90,7 @@ def test_suspicion_that_is_not_confirmed_is_dropped(scene: Callable[[str], Scene
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1500)
 def test_suspicion_may_take_the_canary_out(scene: Callable[[str], Scene]) -> None:
     """With StepOut a suspected canary has no traffic for a minute, in the first step too, and 2 % after that."""
     here = scene("judge-out")
@@ -168,6 +169,7 @@ def test_canary_waits_for_something_to_compare_with(scene: Callable[[str], Scene
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1500)
 def test_slow_version_is_taken_back(scene: Callable[[str], Scene]) -> None:
     """Latency is judged at bounds that are taken from stable; proof of a slow tail takes some minutes by design."""
     here = scene("judge-slow")

@@ -66,6 +66,7 @@ def test_gauge_that_is_not_one_value_of_each_pod_is_ambiguous(scene: Callable[[s
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1500)
 def test_version_that_predicts_something_else_is_taken_back(scene: Callable[[str], Scene]) -> None:
     """Suspected within seconds, proven after some minutes: cats are predicted twice as often."""
     here = scene("judge-classes")
@@ -84,6 +85,7 @@ def test_version_that_predicts_something_else_is_taken_back(scene: Callable[[str
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1500)
 def test_version_that_leaks_memory_is_taken_back(scene: Callable[[str], Scene]) -> None:
     """The pod that grows is named, with by how much in a minute; first there are minutes in which nothing is said."""
     here = scene("judge-leak")

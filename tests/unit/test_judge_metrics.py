@@ -139,6 +139,19 @@ def test_bad_version_is_not_one_bad_pod() -> None:
     assert verdict(after) is Verdict.FAIL
 
 
+def test_bad_stable_pod_is_told_and_proves_nothing() -> None:
+    """One of three that stays worse than the others is named; one that has a bad minute is not."""
+    good = {"s1": answers(300, 1), "s2": answers(300), "s3": answers(300, 1)}
+    broken = {**good, "s2": answers(270, 30)}
+    canary = {"c": answers(140)}
+    after = hear(WATCHED, *[(canary, broken)] * 60)
+    measured = verdict_of(ERRORS, after.metrics["errors"], after.at, ALPHA / 2, 300.0)
+    assert (measured.odd_stable, measured.odd) == ("s2", ())
+    assert measured.verdict is not Verdict.FAIL
+    short = hear(WATCHED, *[(canary, broken)] * 12, *[(canary, good)] * 480)
+    assert short.metrics["errors"].stable_pods.odd == ""
+
+
 def test_second_bad_pod_is_the_versions_doing() -> None:
     """Once is bad luck; the second pod that is bad alone fails the version."""
     one = ({"a": answers(50, 20), "b": answers(70), "c": answers(70)}, {"s": answers(900, 1)})

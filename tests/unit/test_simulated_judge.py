@@ -202,6 +202,25 @@ def test_one_bad_pod_is_replaced_and_the_version_goes_on() -> None:
     assert run.world.status["stable"]["version"] == 102
 
 
+def test_one_bad_stable_pod_is_a_warning() -> None:
+    """A stable pod that is bad alone is on record, with an event; nobody is blamed for it, and it stays."""
+    steps = {"steps": [{"weight": 20, "duration": "20s"}]}
+    scenario = Scenario(((settled, edit(102)),), 102, MENDED.history, strategy=steps, analysis=analysis())
+    with begin(scenario) as run:
+        run_until(run.operator, settled)
+        bad = run.world.pods.of(Track.STABLE)[0].name
+        run.world.traffic.wrong = 0.3
+        run.world.traffic.odd.add(bad)
+        run.operator.step(300)
+        run.world.edit(102)
+        run_until(run.operator, lambda w: "oddStablePods" in w.status.get("rollout", {}))
+        assert run.world.status["rollout"]["oddStablePods"] == [bad]
+        run.done = 1
+        rest(run)
+        assert bad in {pod.name for pod in run.world.pods.of(Track.STABLE)}
+    assert run.world.status["stable"]["version"] == 102
+
+
 @pytest.mark.parametrize(
     "scenario",
     [

@@ -54,6 +54,7 @@ class Measurement:
 
     `baseline` is the stable side's value when enough requests were behind it, to be kept at the end of the step.
     A sequential test also says when it last `suspected` the canary, and which of its pods were `odd`: bad alone.
+    `odd_stable` is a stable pod that is, empty without one.
     """
 
     metric: str
@@ -63,6 +64,7 @@ class Measurement:
     baseline: Baseline | None = None
     suspected: datetime | None = None
     odd: tuple[str, ...] = ()
+    odd_stable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ def _of_rollout(s: Snapshot, status: Status) -> Iterator[Emit]:
             yield _stage_event(s, after)
         else:
             yield from _of_suspicion(status, before, after)
+        yield from _of_pods(before, after)
         yield from _of_weight(before, after)
         if before.waiting is None and after.waiting is not None:
             where = f"step {after.step}/{len(after.steps)}"
@@ -69,8 +70,14 @@ def _of_suspicion(status: Status, before: Rollout, after: Rollout) -> Iterator[E
         yield Emit(Reason.SUSPECTED, _said(status, after.suspect), warning=True)
     elif before.suspected is not None and after.suspected is None:
         yield Emit(Reason.SUSPICION_DROPPED, f"{before.suspect} did not confirm its suspicion")
+
+
+def _of_pods(before: Rollout, after: Rollout) -> Iterator[Emit]:
     if len(after.odd) > len(before.odd):
         yield Emit(Reason.CANARY_POD_REPLACED, f"pod {after.odd[-1]} was worse than all others", warning=True)
+    if after.odd_stable != before.odd_stable:
+        said = f"stable pod {after.odd_stable[-1]} answers worse than all others: its GPU or node may be broken"
+        yield Emit(Reason.STABLE_POD_ODD, f"{said}; it is left alone", warning=True)
 
 
 def _of_conditions(before: Status, after: Status) -> Iterator[Emit]:

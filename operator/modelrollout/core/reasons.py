@@ -79,6 +79,7 @@ class Reason(StrEnum):
     SUSPECTED = "Suspected"
     SUSPICION_DROPPED = "SuspicionDropped"
     CANARY_POD_REPLACED = "CanaryPodReplaced"
+    STABLE_POD_ODD = "StablePodOdd"
     ANALYSIS_PASSED = "AnalysisPassed"
     STEPS_PASSED = "StepsPassed"
     BAKE_STARTED = "BakeStarted"

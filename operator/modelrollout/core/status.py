@@ -78,10 +78,11 @@ class Rollout:
     is the weight that was live last, this step's or the one's before, and `live_since` since when, None for 0.
     `carriers` is how many canary pods were ready then; `lost_since` is since when fewer are, and `setbacks` how often
     the weight went to 0 for it. `suspected` is when metric `suspect` last suspected the canary, None when that is over,
-    and `suspicions` how often that was. `odd` are canary pods that were bad alone. `since` is when the stage was
-    entered. `method` is frozen once the steps begin. `paused` is since when a request holds it, and `paused_by` whose;
-    `waiting` since when the step is passed but for somebody's word, and `approved` what that word was. `undoes` is what
-    `spec` asks for while this goes back from it. `requested` says who asked for what on the way.
+    and `suspicions` how often that was. `odd` are canary pods that were bad alone, `odd_stable` stable
+    ones. `since` is when the stage was entered. `method` is frozen once the steps begin. `paused` is since when a
+    request holds it, and `paused_by` whose; `waiting` since when the step is passed but for somebody's word, and
+    `approved` what that word was. `undoes` is what `spec` asks for while this goes back from it. `requested` says who
+    asked for what on the way.
     Without `steps` it is a way back by the fast path.
     """
 
@@ -103,6 +104,7 @@ class Rollout:
     suspect: str = ""
     suspicions: int = 0
     odd: tuple[str, ...] = ()
+    odd_stable: tuple[str, ...] = ()
     fits: bool = False
     paused: datetime | None = None
     paused_by: str = ""

@@ -44,6 +44,8 @@ from modelrollout.core.verbs import carried_out, noted_request
 from modelrollout.core.verdicts import holding, judged, metric_states, waits_for_alerts, waits_for_baseline
 from modelrollout.core.world import drained
 
+_MOST_TOLD = 64
+"""Stable pods that status names at most."""
 _LONGEST_WISH = 1024
 
 
@@ -77,13 +79,17 @@ def _next(s: Snapshot) -> Status:
 
 
 def _with_odd_pods(s: Snapshot) -> Status:
-    """The status with the canary pods that turned out to be bad alone; they are replaced once that is on record."""
+    """The status with the pods that turned out to be bad alone; the canary's are replaced once that is on record."""
     rollout = s.status.rollout
     if rollout is None:
         return s.status
-    odd = {pod for _, state in metric_states(s, rollout) for pod in state.last.odd}
-    new = tuple(sorted(odd - set(rollout.odd)))
-    return s.status.with_rollout(odd=(*rollout.odd, *new)) if new else s.status
+    last = [state.last for _, state in metric_states(s, rollout)]
+    odd = {pod for item in last for pod in item.odd} - set(rollout.odd)
+    stable = {item.odd_stable for item in last} - {"", *rollout.odd_stable}
+    if not odd and not stable:
+        return s.status
+    told = (*rollout.odd_stable, *sorted(stable))[-_MOST_TOLD:]
+    return s.status.with_rollout(odd=(*rollout.odd, *sorted(odd)), odd_stable=told)
 
 
 def _settled(s: Snapshot) -> Status:

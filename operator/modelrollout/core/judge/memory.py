@@ -75,6 +75,7 @@ def landmarks(memory: Memory) -> tuple[object, ...]:
             name,
             item.broken,
             item.odd,
+            item.stable_pods.odd,
             item.gauges.proven,
             *((item.case.proven, item.case.suspected) if item.case else ()),
         )

@@ -13,6 +13,7 @@ from modelrollout.core.judge.case import Case
 from modelrollout.core.judge.gauges import Gauges, Growth, Look
 from modelrollout.core.judge.memory import Memory
 from modelrollout.core.judge.metrics import MetricMemory, Recent
+from modelrollout.core.judge.odd import StablePods
 from modelrollout.core.judge.process import Arm, Block, Comparison
 from modelrollout.core.judge.split import Split
 
@@ -59,6 +60,7 @@ def _memory(raw: Mapping[str, Any]) -> Memory:
 
 
 def _metric_json(metric: MetricMemory) -> dict[str, Any]:
+    stable = metric.stable_pods
     return {
         "case": _case_json(metric.case) if metric.case else None,
         "bounds": list(metric.bounds),
@@ -76,6 +78,12 @@ def _metric_json(metric: MetricMemory) -> dict[str, Any]:
         "since": metric.since,
         "level": metric.level,
         "gauges": asdict(metric.gauges),
+        "stablePods": {
+            "before": _by_pod(stable.before),
+            "now": _by_pod(stable.now),
+            "suspect": stable.suspect,
+            "minutes": stable.minutes,
+        },
     }
 
 
@@ -98,7 +106,20 @@ def _metric(raw: Mapping[str, Any]) -> MetricMemory:
         since=raw["since"],
         level=raw["level"],
         gauges=_gauges(raw.get("gauges", {})),
+        stable_pods=_stable_pods(raw.get("stablePods", {})),
     )
+
+
+def _by_pod(arms: Mapping[str, Arm]) -> dict[str, list[float]]:
+    return {pod: _arm(arm) for pod, arm in arms.items()}
+
+
+def _stable_pods(raw: Mapping[str, Any]) -> StablePods:
+    """None of a memory that was written before they were watched."""
+    if not raw:
+        return StablePods()
+    before, now = ({pod: Arm(*arm) for pod, arm in raw[name].items()} for name in ("before", "now"))
+    return StablePods(before, now, raw["suspect"], raw["minutes"])
 
 
 def _gauges(raw: Mapping[str, Any]) -> Gauges:

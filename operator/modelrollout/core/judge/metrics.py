@@ -11,7 +11,7 @@ from modelrollout.core.counters import Counters, total
 from modelrollout.core.judge.arms import Arms, Bound, arms_of, bounds_of, seen_of
 from modelrollout.core.judge.case import Case, hear, total_evidence
 from modelrollout.core.judge.gauges import Gauges, hear_gauge
-from modelrollout.core.judge.odd import against, odd_one
+from modelrollout.core.judge.odd import StablePods, against, odd_one, watch
 from modelrollout.core.judge.process import BLOCK, LEAST_ANSWERS, NOTHING, SUSPICIOUS, TAIL_CAPS, Arm, Rule, begin
 from modelrollout.core.judge.rounds import Round
 from modelrollout.core.spec import Metric, MetricKind
@@ -41,7 +41,7 @@ class MetricMemory:
     is the evidence when the last block ended. `broken` says that half of the canary's answers were bad at once; `odd`
     are canary pods that were bad alone; what was gathered with them was thrown away. `since` is since when the canary
     is judged (POSIX seconds). `shapes` are the totals of a distribution's cells, canary's and stable's; `gauges` is all
-    there is of a gauge.
+    there is of a gauge. `stable_pods` tell one that is bad alone, by a metric's first comparison.
     """
 
     case: Case | None = None
@@ -56,6 +56,7 @@ class MetricMemory:
     level: float = 1.0
     shapes: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
     gauges: Gauges = field(default_factory=Gauges)
+    stable_pods: StablePods = field(default_factory=StablePods)
 
 
 def rule_of(metric: Metric, alpha: float) -> Rule:
@@ -88,7 +89,15 @@ def hear_round(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -
         memory = _with_shapes(metric, memory, heard)
     if metric.kind is MetricKind.ERROR_RATE:
         memory = _watched(memory, Recent(heard.at, ours[0], theirs[0]))
+    if metric.kind is not MetricKind.DISTRIBUTION:
+        first = {pod: arms[0] for pod, arms in stable.items()}
+        memory = replace(memory, stable_pods=watch(memory.stable_pods, first, over=_over(memory)))
     return _while_rising(_without_odd_one(memory), rule)
+
+
+def _over(memory: MetricMemory) -> bool:
+    """Whether this round ended a block."""
+    return memory.case is not None and not memory.case.comparisons[0].block.seconds
 
 
 def _with_values(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule) -> MetricMemory:
@@ -100,7 +109,7 @@ def _with_values(metric: Metric, memory: MetricMemory, heard: Round, rule: Rule)
 def _while_rising(memory: MetricMemory, rule: Rule) -> MetricMemory:
     """Totals by pod begin anew with each block that brought no evidence: good hours of a pod do not hide bad ones."""
     assert memory.case is not None
-    if memory.case.comparisons[0].block.seconds:
+    if not _over(memory):
         return memory
     level = total_evidence(memory.case.comparisons, rule)
     return replace(memory, level=level) if level > memory.level else replace(memory, level=level, canary={}, stable=())

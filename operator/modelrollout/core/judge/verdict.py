@@ -32,6 +32,7 @@ def verdict_of(metric: Metric, memory: MetricMemory, at: float, alpha: float, su
         f"{metric.name} {_words(metric, memory, verdict, at, rule)}",
         suspected=None if suspected is None else moment_of(suspected),
         odd=memory.odd,
+        odd_stable=memory.stable_pods.odd,
     )
 
 
