@@ -94,6 +94,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="serve /livez, /readyz, /metrics here, e.g. 0.0.0.0:8080 ($MODELROLLOUT_HEALTH_ADDRESS); default: nowhere",
     )
     _add_alerts(parser, environment)
+    _add_election(parser, environment)
     return parser
 
 
@@ -112,9 +113,6 @@ def _add_alerts(parser: argparse.ArgumentParser, environment: Mapping[str, str])
         metavar="PATH",
         help="the bearer token of those calls, a mounted Secret ($MODELROLLOUT_ALERTS_TOKEN_FILE)",
     )
-
-    _add_election(parser, environment)
-    return parser
 
 
 def _add_election(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
