@@ -179,7 +179,10 @@ class Rules:
 
     def _halt(self, world: World) -> None:
         rollout, version = world.status.get("rollout", {}), world.status.get("canary", {}).get("version")
-        told = {pod.uid for pod in world.pods.of(Track.STABLE) if version in pod.server.told}
+        pods = world.pods.of(Track.STABLE)
+        told = {pod.uid for pod in pods if version in pod.server.told}
+        if rollout.get("method") == "Roll":
+            told = {pod.uid for pod in pods if pod.made_in == rollout["attempt"]}
         if rollout.get("steps") and rollout["stage"] == "Promoting" and _paused(world, rollout):
             _require(world, told <= self.told, "no further pod gets the version while somebody holds it")
         else:

@@ -189,6 +189,9 @@ def _kept(status: JSON) -> JSON:
     told = [item for item in status["conditions"] if item["type"] != "AnalysisSucceeded"]
     conditions = [{key: item[key] for key in ("type", "status", "reason")} for item in told]
     kept = {key: status[key] for key in _OF_STATUS if key in status}
+    if "lastRequest" in kept:
+        # What a request that was done still waited for is a matter of seconds, too.
+        kept["lastRequest"] = {**kept["lastRequest"], "answer": kept["lastRequest"]["answer"].partition(";")[0]}
     return {**kept, "history": history, "conditions": conditions}
 
 
