@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from modelrollout.cli import request
 from playground.scene import Scene
 
 if TYPE_CHECKING:
@@ -167,6 +168,21 @@ def promote(scene: Scene, version: int, replicas: int = 2, **strategy: Any) -> d
         lambda s: "rollout" not in s and history(s)[:1] == [promoted] and len(s["history"]) > before,
         120,
     )
+
+
+def ask(scene: Scene, verb: str, target: str = "") -> dict[str, Any]:
+    """Ask for something as the command line would; returns the status once the operator has answered."""
+    token = request.token(verb, scene.rollout(), target)
+    url = f"{scene.kube.url}/apis/modelrollout.io/v1alpha1/namespaces/default/modelrollouts/{scene.name}"
+    patch = {"metadata": {"annotations": {"modelrollout.io/request": token}}}
+    scene.kube.session.patch(
+        url,
+        json=patch,
+        params={"fieldManager": "somebody-at-night"},
+        headers={"Content-Type": "application/merge-patch+json"},
+        timeout=10,
+    ).raise_for_status()
+    return scene.wait("an answer", lambda s: s.get("lastRequest", {}).get("token") == token)
 
 
 def scale(scene: Scene, replicas: int) -> None:

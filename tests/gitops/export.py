@@ -19,7 +19,7 @@ from playground.scene import Scene
 from playground.state import State
 from tests.gitops import record
 from tests.gitops.argo import PHASES
-from tests.situations import NEXT, STABLE, ended, healthy, promote, quick, stage, start, wait_for_answers
+from tests.situations import NEXT, STABLE, ask, ended, healthy, live, promote, quick, stage, start, wait_for_answers
 
 if TYPE_CHECKING:
     from playground.kube import Object
@@ -53,6 +53,8 @@ def label(obj: Object) -> str:
         return "unseen"
     rollout = status.get("rollout", {})
     parts = [status["phase"].lower()]
+    if status["phase"] == "Paused":
+        return next(f"paused-{item['reason'].lower()}" for item in status["conditions"] if item["type"] == "Paused")
     if rollout.get("stage") == "Progressing":
         parts += [f"step-{rollout['step']}", "live" if "stepStarted" in rollout else "set"]
     elif status["phase"] != "RolledBack" and any(item["type"] == "Stalled" for item in status["conditions"]):
@@ -112,12 +114,40 @@ def stuck(state: State) -> None:
         item.kube.delete("ModelRollout", item.name)
 
 
+def held(state: State) -> None:
+    """People hold a rollout in each way, promote it at once, and go back from it."""
+    scene = fresh(state, "held")
+    start(scene)
+    Export(scene, "held", "paused-waitingforapproval", "paused-pauserequested", "paused-specpaused")
+    steps = [{"weight": 20, "duration": "2s", "approval": "Manual"}, {"weight": 50, "duration": "60s"}]
+    with scene.traffic() as traffic:
+        wait_for_answers(traffic)
+        manifest = quick(scene, NEXT, steps=steps)
+        scene.kube.apply(manifest)
+        scene.wait("the gate", lambda s: "waitingSince" in s.get("rollout", {}))
+        ask(scene, "promote")
+        scene.wait("step 2", live(50))
+        ask(scene, "pause")
+        manifest["spec"]["paused"] = True
+        scene.kube.apply(manifest)
+        scene.wait("spec.paused", lambda s: s.get("nextDecision") == "when spec.paused is false")
+        ask(scene, "resume")
+        manifest["spec"]["paused"] = False
+        scene.kube.apply(manifest)
+        scene.wait("nobody holding it", lambda s: s["phase"] == "Progressing")
+        ask(scene, "promote-full")
+        scene.wait("the end", ended(NEXT))
+        Export(scene, "undone", "promoting", "rolledback")
+        ask(scene, "undo")
+        scene.wait("101 serving", lambda s: "rollout" not in s and s["stable"]["version"] == STABLE)
+
+
 def main(directory: str) -> None:
     """Export everything from the playground in this directory."""
     for old in PHASES.glob("*.yaml"):
         old.unlink()
     state = State(Path(directory).resolve())
-    for scenario in (good, bad, stuck):
+    for scenario in (good, bad, stuck, held):
         scenario(state)
     record.main()
 
