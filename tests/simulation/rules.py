@@ -123,9 +123,9 @@ class Rules:
             held = _paused(world, old) and not _asked(world, status, "resume")
             _require(world, not held, "no step is left while somebody holds it")
             _require(world, step.get("approval") != "Manual", "a step with approval is left when somebody says so")
-            held = self.live.get((old["attempt"], old["step"]), 0.0)
+            lived = self.live.get((old["attempt"], old["step"]), 0.0)
             long = parse_duration(step["duration"]).total_seconds()
-            _require(world, held + TICK >= long, f"step {old['step']} is held for {long} s, not {held} s")
+            _require(world, lived + TICK >= long, f"step {old['step']} is held for {long} s, not {lived} s")
 
     def _start(self, world: World, old: JSON, new: JSON) -> None:
         if "rollout" in old or "rollout" not in new:

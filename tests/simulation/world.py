@@ -108,7 +108,7 @@ class World:
 
     def request(self, token: str) -> None:
         """Annotate the ModelRollout with a request."""
-        owned = {"f:metadata": {"f:annotations": {f"f:{ANNOTATION_REQUEST}": {}}}}
+        owned: JSON = {"f:metadata": {"f:annotations": {f"f:{ANNOTATION_REQUEST}": {}}}}
         entry = {"manager": "tester", "time": stamp(self.seconds), "fieldsV1": owned}
         metadata = {
             **self.api.rollout["metadata"],
