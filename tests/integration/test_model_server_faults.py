@@ -11,6 +11,7 @@ from tests.situations import (
     STABLE,
     ended,
     failures,
+    half_promoted,
     healthy,
     last_version,
     live,
@@ -220,8 +221,11 @@ def test_canary_that_falls_silent_while_promoting_is_not_needed(scene: Callable[
     start(here)
     with here.traffic() as traffic, weights(here) as seen:
         wait_for_answers(traffic)
-        reach(here, "Promoting half way")
-        slow = {str(NEXT): {"load_seconds": 10}}
+        here.kube.apply(quick(here, NEXT))
+        here.wait("step 2", live(50), 120)
+        slow = {str(NEXT): {"load_seconds": 12}}
+        here.misbehave({"versions": slow})
+        here.wait("a promoted pod", half_promoted, 120)
         here.misbehave({"server": {"close_grpc": True, "pods": f"{here.name}-canary"}, "versions": slow})
         here.wait("leaving the traffic", lambda s: here.weight() == 0 and stage("Promoting")(s))
         more_answers(traffic)
