@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from playground import controlplane, gateway, monitoring
 from playground.box import API_ADDRESS
 from playground.component import Component, Surroundings, answers
+from playground.controlplane import OPERATOR_NAMESPACE
 from playground.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ RELAYS = {
 }
 _OPERATOR_HEALTH = f"{API_ADDRESS}:8070"
 _OUR_DEFINITIONS = REPOSITORY / "crds"
+_RIGHTS = REPOSITORY / "playground" / "manifests" / "operator-rbac.yaml"
 
 
 def all_components(state: State, binaries: Binaries, *, operator: bool) -> list[Component]:
@@ -102,15 +104,17 @@ def _operator(state: State) -> Component:
             "MODELROLLOUT_HEALTH_ADDRESS": _OPERATOR_HEALTH,
             # One that is started again has its lease back at once.
             "MODELROLLOUT_IDENTITY": "playground",
+            "MODELROLLOUT_LEASE_NAMESPACE": OPERATOR_NAMESPACE,
         },
         restarts=True,
     )
 
 
 async def _install_definitions(around: Surroundings) -> None:
-    """Install our own custom resource definitions, if the checkout has them."""
-    if not any(_OUR_DEFINITIONS.glob("*.yaml")):
-        return
-    folder = str(_OUR_DEFINITIONS)
-    await around.kubectl(DEFINITIONS, "apply", "--server-side", "--force-conflicts", "-f", folder)
+    """Install our own custom resource definitions, and the operator's service account with its rights."""
+    namespace = json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}})
+    file = around.state.data / "operator-namespace.json"
+    file.write_text(namespace)
+    for made in (_OUR_DEFINITIONS, file, _RIGHTS):
+        await around.kubectl(DEFINITIONS, "apply", "--server-side", "--force-conflicts", "-f", str(made))
     await around.established(DEFINITIONS)

@@ -27,6 +27,8 @@ _IDENTITIES = (
     "kube-controller-manager",
     "kube-scheduler",
 )
+OPERATOR_NAMESPACE = "modelrollout-system"
+_SERVICE_ACCOUNT = f"system:serviceaccount:{OPERATOR_NAMESPACE}:modelrollout"
 _HEALTH_PORTS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}
 _ETCD = "http://127.0.0.1:2379"
 
@@ -34,11 +36,19 @@ _ETCD = "http://127.0.0.1:2379"
 def write_tokens(state: State) -> dict[str, str]:
     """Make a token for each identity and the file by which the API server knows them; returns them by name."""
     tokens = {name: secrets.token_hex(16) for name in _IDENTITIES}
-    lines = [f'{token},{name},{name},"system:masters"\n' for name, token in tokens.items()]
+    lines = [_token_line(name, token) for name, token in tokens.items()]
     file = state.data / "tokens.csv"
     file.touch(0o600)
     file.write_text("".join(lines))
     return tokens
+
+
+def _token_line(identity: str, token: str) -> str:
+    """The operator is its service account, with the rights that the chart gives it; all else may do everything."""
+    if identity == OPERATOR:
+        groups = f"system:serviceaccounts,system:serviceaccounts:{OPERATOR_NAMESPACE},system:authenticated"
+        return f'{token},{_SERVICE_ACCOUNT},{identity},"{groups}"\n'
+    return f'{token},{identity},{identity},"system:masters"\n'
 
 
 def read_token(state: State, identity: str) -> str:

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from playground import box, lifecycle
+from playground.controlplane import OPERATOR_NAMESPACE
 from playground.supervisor import environment
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class Operator:
         """`arguments` are the operator's own, such as `--namespace`."""
         self._state = state
         self._lane = lane
-        self._command = [sys.executable, "-m", "modelrollout", "run", "--kubeconfig", str(lane.kubeconfig), *arguments]
+        self._command = [sys.executable, "-m", "modelrollout", "run", "--kubeconfig", str(lane.kubeconfig)]
+        self._command += ["--lease-namespace", OPERATOR_NAMESPACE, *arguments]
         self._env = environment(state, lifecycle.binaries())
         self._process: subprocess.Popen[bytes] | None = None
         self._over = threading.Event()

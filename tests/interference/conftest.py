@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from playground.controlplane import OPERATOR_NAMESPACE
 from playground.interference import Interference, Lane, Operator
 from playground.scene import Scene
 from tests.scenes import interference, shared_playground
@@ -78,5 +79,15 @@ def staged(unled: Callable[[str], Unled]) -> Iterator[Callable[[str], Staged]]:
 
 
 def _make_namespace(here: Scene) -> None:
+    """With a lease of its own, so that operators of other tests are no rivals."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": here.namespace}}
-    here.kube.session.post(f"{here.kube.url}/api/v1/namespaces", json=namespace, timeout=10)
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{here.namespace}"
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    metadata = {"name": "leader-election"}
+    role = {"metadata": metadata, "rules": [{**leases, "verbs": ["create", "get", "list", "patch", "watch"]}]}
+    account = {"kind": "ServiceAccount", "name": "modelrollout", "namespace": OPERATOR_NAMESPACE}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leader-election"}
+    binding = {"metadata": metadata, "subjects": [account], "roleRef": reference}
+    made = ("/api/v1/namespaces", namespace), (f"{rbac}/roles", role), (f"{rbac}/rolebindings", binding)
+    for path, body in made:
+        here.kube.session.post(f"{here.kube.url}{path}", json=body, timeout=10)
