@@ -126,6 +126,15 @@ def test_users_meet_few_bad_answers_of_a_version_that_is_caught() -> None:
     assert played.points[-1].weight == 0
 
 
+def test_who_has_to_approve_does_so_at_once() -> None:
+    """A simulation says what the judge would do; how long people take it cannot know."""
+    spec = example("smallest")
+    spec["strategy"]["steps"][0]["approval"] = "Manual"
+    played = play("x", spec, scenario("good"))
+    assert played.end is not None
+    assert played.end.end.outcome == "Promoted"
+
+
 def test_a_rolled_promotion_is_simulated_too() -> None:
     """Pods of a new template have the new version alone."""
     spec = example("smallest")

@@ -31,7 +31,8 @@ def _step(number: int, count: int, item: StepPlan, usual: float) -> Iterator[str
     lasts = f"{format_duration(step.duration)} ({format_duration(step.max_duration)} at most)"
     pods = "1 canary pod" if item.pods == 1 else f"{item.pods} canary pods"
     gpus = f", {item.gpus} GPUs in all" if item.gpus else ""
-    yield f"Step {number}/{count}: weight {step.weight} % for {lasts}, {pods}{gpus}"
+    then = ", then it waits for approval" if step.manual else ""
+    yield f"Step {number}/{count}: weight {step.weight} % for {lasts}{then}, {pods}{gpus}"
     bad = f"{item.answers * usual:,.3g} of them bad if it is as good as stable"
     yield f"  {item.answers:,.0f} answers of the canary, {bad}"
     if not item.powers:

@@ -4,7 +4,7 @@ Gateways, controllers and model servers are perfect here: what goes wrong is wha
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -65,8 +65,11 @@ class World:
         self.ask_for(self.raw)
 
     def ask_for(self, raw: JSON) -> None:
-        """Somebody changes `spec`."""
-        self.raw, self.spec, self.target = raw, parse_spec(raw, self.name), revision_of(raw)
+        """Somebody changes `spec`. Whoever has to approve a step does so at once: nobody is simulated who ponders."""
+        spec = parse_spec(raw, self.name)
+        steps = tuple(replace(step, manual=False) for step in spec.strategy.steps)
+        self.spec = replace(spec, paused=False, strategy=replace(spec.strategy, steps=steps))
+        self.raw, self.target = raw, revision_of(raw)
 
     @property
     def now(self) -> datetime:
