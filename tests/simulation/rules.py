@@ -120,8 +120,8 @@ class Rules:
             step = old["steps"][old["step"] - 1]
             if _waived(world, old, new, status):
                 return
-            held = _paused(world, old) and not _asked(world, status, "resume")
-            _require(world, not held, "no step is left while somebody holds it")
+            stays = _paused(world, old) and not _asked(world, status, "resume")
+            _require(world, not stays, "no step is left while somebody holds it")
             _require(world, step.get("approval") != "Manual", "a step with approval is left when somebody says so")
             lived = self.live.get((old["attempt"], old["step"]), 0.0)
             long = parse_duration(step["duration"]).total_seconds()
