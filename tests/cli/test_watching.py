@@ -45,6 +45,16 @@ def test_the_time_left_in_a_step_is_counted_from_when_its_weight_was_live() -> N
     assert (following.what, following.left) == ("step 2 of 2, 50%", timedelta(seconds=1.5))
 
 
+def test_no_clock_runs_while_somebody_holds_it() -> None:
+    """What is held goes on when somebody says so, not at a time."""
+    obj = phase("good-progressing-step-1-live")
+    next(item for item in obj["status"]["conditions"] if item["type"] == "Paused")["status"] = "True"
+    obj["status"]["nextDecision"] = "when promote is asked for"
+    following = ahead(obj, NOW)
+    assert following is not None
+    assert (following.what, following.left) == ("when promote is asked for", None)
+
+
 def test_no_clock_runs_before_the_weight_is_live() -> None:
     """A gateway that is slow costs the step nothing."""
     following = ahead(phase("good-progressing-step-1-set"), NOW)

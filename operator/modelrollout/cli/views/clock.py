@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from modelrollout.cli.views.words import at, duration, moment
+from modelrollout.cli.views.words import at, duration, holds, moment
 from modelrollout.core.values import JSON
 
 
@@ -20,6 +20,8 @@ def ahead(obj: JSON, now: datetime) -> Ahead | None:
     stage = at(obj, "status.rollout.stage")
     if not stage:
         return None
+    if holds(obj, "Paused"):
+        return Ahead(at(obj, "status.nextDecision"), None)
     if stage == "Progressing":
         return _step(obj, now)
     if stage == "Baking":
