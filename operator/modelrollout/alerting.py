@@ -74,14 +74,17 @@ class AlertBoard:
 
 @asynccontextmanager
 async def alert_receiver(
-    address: tuple[str, int] | None, token_file: Path | None, board: AlertBoard
+    address: tuple[str, int] | None, token_file: Path | None, board: AlertBoard, leads: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Serve `POST /alertmanager` while inside, for callers that bear the token; nothing without an address."""
+    """Serve `POST /alertmanager` while inside, for callers that bear the token; nothing without an address.
+
+    A process that does not lead answers 503, upon which Alertmanager asks again.
+    """
     if address is None or token_file is None:
         yield
         return
     app = web.Application(client_max_size=_BIGGEST)
-    app.router.add_post(PATH, _Receiver(token_file, board).answer)
+    app.router.add_post(PATH, _Receiver(token_file, board, leads).answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -97,11 +100,14 @@ class _Receiver:
 
     token_file: Path
     board: AlertBoard
+    leads: Callable[[], bool]
 
     async def answer(self, request: web.Request) -> web.Response:
         """200 for what was understood, whoever it concerns: Alertmanager would only send it again."""
         if not self._admits(request.headers.get("Authorization", "")):
             return web.Response(status=401, text="the bearer token is not the one in the token file\n")
+        if not self.leads():
+            return web.Response(status=503, text="another operator leads\n")
         try:
             firing = list(_firing(await request.json()))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -21,6 +21,8 @@ _QUIET = {
     # These log requests with their headers at DEBUG: credentials must not get into logs.
     "kubernetes": logging.WARNING,
     "prometheus_api_client": logging.WARNING,
+    # Its lines name targets by their URLs, which are passwords.
+    "apprise": logging.CRITICAL,
 }
 
 

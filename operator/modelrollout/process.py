@@ -20,6 +20,7 @@ from modelrollout.adapters.events import EventRecorder
 from modelrollout.adapters.kube import KubeClient, connect, watch_session
 from modelrollout.adapters.leases import KubernetesLease
 from modelrollout.adapters.model_servers import GrpcModelServers
+from modelrollout.adapters.notifications import Notifier
 from modelrollout.adapters.prometheus import PrometheusMetrics
 from modelrollout.alerting import AlertBoard, alert_receiver
 from modelrollout.cache import ObjectCache
@@ -29,7 +30,7 @@ from modelrollout.handlers import WatchThread
 from modelrollout.health import Check, Pulse, health_server
 from modelrollout.logs import configure_logging
 from modelrollout.metrics import initialise
-from modelrollout.ports import Clock
+from modelrollout.ports import Clock, Events
 from modelrollout.probes import Sources
 from modelrollout.reconciler import Reconciler
 from modelrollout.resources import ROLLOUTS
@@ -53,13 +54,16 @@ async def run(settings: OperatorSettings) -> None:
         servers, metrics = GrpcModelServers(fence=election), PrometheusMetrics()
         stack.push_async_callback(servers.close)
         stack.callback(metrics.close)
-        cluster, events = KubernetesCluster(client, cache), EventRecorder(client, clock)
+        cluster, recorder = KubernetesCluster(client, cache), EventRecorder(client, clock)
+        notifier = _notifier(settings, recorder)
+        events = notifier or recorder
         sources = Sources(servers, metrics, NodeCapacities(client), clock)
         board, pulse = AlertBoard(cache, clock, queue.add), Pulse(uptime)
         supervisor = _supervisor(settings, client, cache, queue, pulse)
-        initialise(lambda: cache.objects(ROLLOUTS) if election.won.is_set() else ())
+        leads = election.won.is_set
+        initialise(lambda: cache.objects(ROLLOUTS) if leads() else ())
         await stack.enter_async_context(health_server(settings.health, pulse.problem, _ready(supervisor)))
-        await stack.enter_async_context(alert_receiver(settings.alerts, settings.alerts_token, board))
+        await stack.enter_async_context(alert_receiver(settings.alerts, settings.alerts_token, board, leads))
         _log.info("started", version=__version__, server=credentials.server, namespaces=settings.namespaces or "all")
         # Registered last, so that it comes first on the way out: whoever waits takes over at once.
         stack.push_async_callback(election.resign)
@@ -68,7 +72,8 @@ async def run(settings: OperatorSettings) -> None:
             election.run(),
             supervisor.run(),
             contact.keep(direct, clock),
-            events.run(),
+            recorder.run(),
+            *([notifier.run()] if notifier else ()),
             _lead(
                 election,
                 supervisor,
@@ -93,6 +98,10 @@ def main(arguments: Sequence[str]) -> None:
     logging.shutdown()
     # Threads of kopf may hang, and a query may wait for its timeout; neither may delay the next start.
     os._exit(code)
+
+
+def _notifier(settings: OperatorSettings, events: Events) -> Notifier | None:
+    return Notifier(events, settings.notify_urls, settings.notify) if settings.notify_urls else None
 
 
 def _supervisor(

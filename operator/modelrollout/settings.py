@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelrollout.core.topics import Topic
 from modelrollout.election import Terms
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -32,7 +33,8 @@ class OperatorSettings:
 
     `kubeconfig` None means the pod's service account, or `~/.kube/config` outside a cluster. No `namespaces` means all
     of them. `health` is the address of `/livez`, `/readyz` and `/metrics`, None for none; `alerts` that of
-    Alertmanager's webhook, whose callers bear the token in file `alerts_token`. `election` is None for a process that
+    Alertmanager's webhook, whose callers bear the token in file `alerts_token`. `notify_urls` is a file of URLs for
+    apprise, None to tell nobody, and `notify` what to tell. `election` is None for a process that
     is alone.
     """
 
@@ -43,6 +45,8 @@ class OperatorSettings:
     health: tuple[str, int] | None = None
     alerts: tuple[str, int] | None = None
     alerts_token: Path | None = None
+    notify_urls: Path | None = None
+    notify: frozenset[Topic] = frozenset(Topic)
     election: Election | None = field(default_factory=Election)
 
 
@@ -64,6 +68,8 @@ def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> O
         health=parsed.health_address,
         alerts=parsed.alerts_address,
         alerts_token=parsed.alerts_token_file,
+        notify_urls=parsed.notify_urls_file,
+        notify=parsed.notify_on,
         election=election if parsed.leader_election else None,
     )
 
@@ -94,6 +100,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="serve /livez, /readyz, /metrics here, e.g. 0.0.0.0:8080 ($MODELROLLOUT_HEALTH_ADDRESS); default: nowhere",
     )
     _add_alerts(parser, environment)
+    _add_notifications(parser, environment)
     _add_election(parser, environment)
     return parser
 
@@ -113,6 +120,30 @@ def _add_alerts(parser: argparse.ArgumentParser, environment: Mapping[str, str])
         metavar="PATH",
         help="the bearer token of those calls, a mounted Secret ($MODELROLLOUT_ALERTS_TOKEN_FILE)",
     )
+
+
+def _add_notifications(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    parser.add_argument(
+        "--notify-urls-file",
+        type=Path,
+        default=environment.get("MODELROLLOUT_NOTIFY_URLS_FILE") or None,
+        metavar="PATH",
+        help="tell people: URLs for apprise, one a line ($MODELROLLOUT_NOTIFY_URLS_FILE); default: nobody",
+    )
+    parser.add_argument(
+        "--notify-on",
+        type=_topics,
+        default=environment.get("MODELROLLOUT_NOTIFY_ON") or frozenset(Topic),
+        metavar="TOPICS",
+        help=f"what to tell, of {','.join(Topic)} ($MODELROLLOUT_NOTIFY_ON); default: all of it",
+    )
+
+
+def _topics(text: str) -> frozenset[Topic]:
+    try:
+        return frozenset(Topic(name) for name in _names(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(Topic)}") from None
 
 
 def _add_election(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:

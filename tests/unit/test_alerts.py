@@ -154,7 +154,7 @@ class Cluster:
     """One ModelRollout that names alerts; its clock, and who is woken."""
 
     def __init__(self) -> None:
-        self.key, self.woken = Key("default", "recsys"), list[Key]()
+        self.key, self.woken, self.leads = Key("default", "recsys"), list[Key](), True
 
     def rollouts(self) -> Iterable[Key]:
         """As the cache."""
@@ -185,7 +185,7 @@ async def receiving(folder: Path, port: int) -> AsyncIterator[tuple[AlertBoard, 
     cluster, token = Cluster(), folder / "token"
     token.write_text(f"{TOKEN}\n")
     board = AlertBoard(cluster, cluster, cluster.woken.append)
-    async with alert_receiver(("127.0.0.1", port), token, board):
+    async with alert_receiver(("127.0.0.1", port), token, board, lambda: cluster.leads):
         yield board, cluster
 
 
@@ -237,4 +237,12 @@ async def test_calls_that_are_refused(tmp_path: Path, unused_tcp_port: int, body
     """Nobody without the token is listened to, and what is not understood is told so."""
     async with receiving(tmp_path, unused_tcp_port) as (board, cluster):
         assert await post(unused_tcp_port, body, token) == status
+        assert board.told(cluster.key) == ()
+
+
+async def test_only_the_leader_listens(tmp_path: Path, unused_tcp_port: int) -> None:
+    """A process that only waits for its turn sends the caller away, who asks again."""
+    async with receiving(tmp_path, unused_tcp_port) as (board, cluster):
+        cluster.leads = False
+        assert await post(unused_tcp_port, call(alert())) == 503
         assert board.told(cluster.key) == ()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from modelrollout.core.topics import Topic
 from modelrollout.election import Terms
 from modelrollout.settings import Election, OperatorSettings, load_settings
 
@@ -46,9 +49,19 @@ def test_the_election_is_set_by_flags_and_variables() -> None:
     assert load_settings(["--leader-election=false"], environment).election is None
 
 
+def test_alerts_and_notifications_are_read() -> None:
+    """Both are off unless they are asked for; of notifications one may choose."""
+    arguments = ["--alerts-address", "[::1]:9", "--alerts-token-file", "/t", "--notify-urls-file", "/u"]
+    read = load_settings(arguments, {"MODELROLLOUT_NOTIFY_ON": "aborted, stalled"})
+    assert (read.alerts, read.alerts_token, read.notify_urls) == (("::1", 9), Path("/t"), Path("/u"))
+    assert read.notify == {Topic.ABORTED, Topic.STALLED}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["--notify-on", "everything"],
+        ["--alerts-address", "h:9"],
         ["--health-address", "8080"],
         ["--log-level", "LOUD"],
         ["--health-address", "h:99999"],
