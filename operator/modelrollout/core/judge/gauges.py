@@ -5,6 +5,8 @@ tolerated, so that a difference which is real but small is no proof. Minutes of 
 test is widened by how much they are. `metrics` hands rounds in, `gauge_words` says what came of them.
 """
 
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
@@ -172,11 +174,10 @@ def mann_whitney(high: Sequence[float], low: Sequence[float], wider: float = 1.0
 
     Both probabilities are of sides that are alike, by the normal approximation with ties; `wider` multiplies variance.
     """
-    ours, theirs = len(high), len(low)
-    places = ranks((*high, *low))
-    above = sum(places[:ours]) - ours * (ours + 1) / 2
+    ours, theirs, lower = len(high), len(low), sorted(low)
+    above = sum(bisect_left(lower, value) + bisect_right(lower, value) for value in high) / 2
     count = ours + theirs
-    ties = sum(size**3 - size for size in _sizes((*high, *low))) / (count * (count - 1))
+    ties = sum(size**3 - size for size in Counter((*high, *low)).values()) / (count * (count - 1))
     deviation = sqrt(wider * ours * theirs / 12 * max(0.0, count + 1 - ties))
     beyond = above - ours * theirs / 2
     p, calm = (_tail((part - 0.5) / deviation) if deviation else 1.0 for part in (beyond, -beyond))
@@ -189,21 +190,8 @@ def _tail(z: float) -> float:
 
 def ranks(values: Sequence[float]) -> list[float]:
     """The place of each value among all, from 1; equal ones share theirs."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    found, begin = [0.0] * len(values), 0
-    for size in _sizes(values):
-        for index in order[begin : begin + size]:
-            found[index] = begin + (size + 1) / 2
-        begin += size
-    return found
-
-
-def _sizes(values: Sequence[float]) -> list[int]:
-    """How many there are of each value, in their order."""
-    counts: dict[float, int] = {}
-    for value in sorted(values):
-        counts[value] = counts.get(value, 0) + 1
-    return list(counts.values())
+    order = sorted(values)
+    return [(bisect_left(order, value) + bisect_right(order, value) + 1) / 2 for value in values]
 
 
 def widened(*sides: Sequence[float]) -> float:
