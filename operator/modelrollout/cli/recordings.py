@@ -5,6 +5,7 @@ By the standard library alone: the plugin is one small file, and a range query i
 
 import json
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
@@ -50,10 +51,14 @@ def _stable(manifest: Manifest, address: str, start: datetime, end: datetime) ->
     return fetch(address, manifest.namespace, manifest.spec.model_name, pods, start, end)
 
 
-def fetch(address: str, namespace: str, model: str, pods: str, start: datetime, end: datetime) -> tuple[Look, ...]:
-    """Counters of the pods whose names the pattern fits. Raises Failure."""
-    step = max(_STEP, (end - start).total_seconds() / _MOST_SAMPLES)
-    window = {"start": f"{start.timestamp():.3f}", "end": f"{end.timestamp():.3f}", "step": f"{step:.3f}"}
+def fetch(
+    address: str, namespace: str, model: str, pods: str, start: datetime, end: datetime, step: float = _STEP
+) -> tuple[Look, ...]:
+    """Counters of the pods whose names the pattern fits, each `step` seconds and last at `end`. Raises Failure."""
+    span = (end - start).total_seconds()
+    step = max(step, span / _MOST_SAMPLES)
+    begins = end.timestamp() - ceil(span / step) * step
+    window = {"start": f"{begins:.3f}", "end": f"{end.timestamp():.3f}", "step": f"{step:.3f}"}
     bad, latency = (
         _matrix(address, {"query": query(namespace, model, [_ANY]).replace(f'"{_ANY}"', f'"{pods}"'), **window})
         for query in (bad_query, latency_query)

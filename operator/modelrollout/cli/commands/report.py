@@ -20,6 +20,9 @@ from modelrollout.planning.picture import draw_rollout
 from modelrollout.planning.recording import replay
 from modelrollout.planning.trace import Point
 
+_STEP = 15.0
+"""Seconds between two looks; fewer where the judge looked more often."""
+
 
 @click.command()
 @name_argument()
@@ -59,7 +62,8 @@ def _points(manifest: Manifest, past: Past, address: str | None) -> list[Point]:
     begins = past.started - (analysis.baseline if analysis else timedelta())
     ends = past.ended or surroundings().now()
     pods = f"{manifest.name}-(stable|canary)-.+"
-    looks = fetch(where, manifest.namespace, manifest.spec.model_name, pods, begins, ends)
+    often = min(_STEP, analysis.interval.total_seconds()) if analysis else _STEP
+    looks = fetch(where, manifest.namespace, manifest.spec.model_name, pods, begins, ends, often)
     if not looks:
         raise Failure(f"{where} has nothing of {manifest.name}'s pods in that time", "Does it keep data for so long?")
     return replay(looks, f"{child(manifest.name, Track.CANARY)}-", analysis, past.started.timestamp())
