@@ -102,6 +102,12 @@ def _words(error: ValidationError) -> str:
             return f"Unsupported value: {dumps(error.instance)}; there are {', '.join(map(str, limit))}"
         case "pattern":
             return f"should match '{limit}': {_first_sentence(error.schema)}"
+        case "type":
+            return f"must be of type {limit}"
+        case "minLength":
+            return f"should be at least {limit} chars long"
+        case "minProperties":
+            return f"should have at least {limit} properties"
         case "minimum":
             return f"should be greater than or equal to {limit}"
         case "maximum":

@@ -32,7 +32,7 @@ def _holds(rule: str, value: Any) -> bool:
     """Whether a rule holds. One that cannot be evaluated does: the shape is wrong then, which is told elsewhere."""
     try:
         return bool(_evaluate(rule, value))
-    except (RuntimeError, TypeError, ValueError):
+    except (LookupError, RuntimeError, TypeError, ValueError):
         return True
 
 
