@@ -48,7 +48,7 @@ format:  ## Format, and repair what can be repaired by itself
 	$(RUN) ruff check --fix .
 
 test-unit:  ## Unit and contract tests: seconds
-	$(RUN) pytest tests/unit tests/contract tests/planning tests/cli tests/gitops --ignore-glob="*/on_playground" -n auto $(SELECTED)
+	$(RUN) pytest tests/unit tests/contract tests/planning tests/cli tests/gitops tests/chart --ignore-glob="*/on_playground" -n auto $(SELECTED)
 
 test-integration:  ## Playground and integration tests: real control plane, gateway and Prometheus
 	$(RUN) pytest tests/playground $(SELECTED)

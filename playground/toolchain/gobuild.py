@@ -66,6 +66,9 @@ PROGRAMS = (
     ),
 )
 
+HELM = tuple(Program(f"helm{major}", f"helm.sh/helm/v{major}/cmd/helm") for major in (4, 3))
+"""For the chart's tests alone, and built by them: the playground does not need it."""
+
 
 def ensure(program: Program, python: Path) -> Path:
     """The folder with the program (and its links and definitions), built now if it is not in the cache."""
