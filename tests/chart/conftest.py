@@ -1,4 +1,4 @@
-"""What the chart's tests work with: Helm 4 and 3, built from their published modules, and what they make of the chart."""
+"""What the chart's tests work with: Helm 4 and 3, built from their modules, and what they make of the chart."""
 
 from __future__ import annotations
 
@@ -48,9 +48,11 @@ class Helm:
         return done.stderr
 
 
-@pytest.fixture(scope="session", params=HELM, ids=[program.module for program in HELM])
+@pytest.fixture(
+    scope="session", params=[pytest.param(program, id=program.module, marks=pytest.mark.long) for program in HELM]
+)
 def helm(request: pytest.FixtureRequest) -> Helm:
-    """Each of them in turn; built now if it is not in the cache."""
+    """Each of them in turn; built now if it is not in the cache, which takes minutes."""
     program: Program = request.param
     return Helm(ensure(program, Path(sys.executable)) / program.module)
 
