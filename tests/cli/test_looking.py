@@ -60,7 +60,7 @@ def test_get_shows_a_rollout_under_way() -> None:
         "50%",
         "101",
         "102",
-        "Pass",
+        phase("good-progressing-step-2-live")["status"]["lastVerdict"],
     ]
 
 

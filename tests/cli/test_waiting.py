@@ -15,6 +15,7 @@ ENDS = {
     "good-healthy": Exit.OK,
     "cancelled-healthy": Exit.OK,
     "bad-rolledback": Exit.REVERTED,
+    "undone-rolledback": Exit.REVERTED,
     "stuck-degraded-stalled": Exit.REVERTED,
 }
 

@@ -116,7 +116,8 @@ def _stage_event(s: Snapshot, rollout: Rollout) -> Emit:
     if rollout.stage is Stage.ROLLING_BACK and rollout.end is not None:
         end = rollout.end
         return Emit(end.reason, f"{version}: {end.message}", warning=end.outcome is Outcome.ROLLED_BACK)
-    passed = Reason.ANALYSIS_PASSED if s.spec.analysis and rollout.steps else Reason.STEPS_PASSED
+    analysed = s.spec.analysis and rollout.steps and rollout.approved is None
+    passed = Reason.ANALYSIS_PASSED if analysed else Reason.STEPS_PASSED
     reasons = {
         Stage.PROGRESSING: Reason.CANARY_READY,
         Stage.PROMOTING: passed,
