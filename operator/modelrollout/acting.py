@@ -81,6 +81,8 @@ class Actor:
             case Delete():
                 log.info("delete", rollout=key, kind=action.kind, name=action.name, why=action.why)
                 await self.cluster.delete(key, action.kind, action.name, action.uid)
+                # Made again with the same text it is no repair of what somebody else did.
+                written.applied.pop((action.kind, action.name), None)
                 return True
             case Annotate():
                 await self.cluster.annotate_pod(key, action.pod, action.key, action.value)

@@ -45,6 +45,7 @@ class Process:
         self.cache, self.queue = ObjectCache(), WorkQueue(jitter=lambda: 0.5)
         self.cursor = len(world.api.events)
         self.passes = 0
+        self.events = SimEvents()
         self.defect: Exception | None = None
         for (kind, _), obj in world.api.objects.items():
             self.cache.put(resource_of(kind), obj)
@@ -52,7 +53,7 @@ class Process:
             view=self.cache,
             cluster=SimCluster(world, self.cache, pen),
             sources=Sources(SimServers(world, pen), world, SimCapacities(world), SimClock()),
-            events=SimEvents(),
+            events=self.events,
             wake=self.queue.add,
         )
         self._worker = asyncio.create_task(run_workers(self.queue, self._reconcile, count=1))

@@ -142,7 +142,13 @@ class SimClock:
 
 
 class SimEvents:
-    """`ports.Events`: nobody reads them here."""
+    """`ports.Events`: the reasons alone are kept."""
+
+    def __init__(self) -> None:
+        """Nothing was said yet."""
+        self.said: list[str] = []
 
     def emit(self, rollout: JSON, reason: str, message: str, warning: bool) -> None:
-        """Forget it."""
+        """Take it down."""
+        del rollout, message, warning
+        self.said.append(reason)

@@ -61,6 +61,17 @@ def test_steps_are_walked_in_order_once() -> None:
     assert run.world.rules.steps == [(2, 1), (2, 2)]
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nobody_is_told_of_repairs_where_nobody_meddles(name: str) -> None:
+    """What the operator deletes and makes again, as for a retry, was changed by nobody else."""
+    with begin(SCENARIOS[name]) as run:
+        rest(run)
+        assert run.operator.process is not None
+        said = run.operator.process.events.said
+    assert "RolloutStarted" in said
+    assert not {reason for reason in said if reason.endswith(("Overwritten", "Contested"))}
+
+
 @pytest.mark.parametrize("silence", ["away", "empty"])
 def test_prometheus_outage_holds_the_weight(operator: SimOperator, silence: str) -> None:
     """However long Prometheus is away, a version is neither promoted nor taken back; then it goes on."""

@@ -92,8 +92,9 @@ def _of_conditions(before: Status, after: Status) -> Iterator[Emit]:
 
 
 def _of_silence(before: Status, after: Status) -> Iterator[Emit]:
+    """A metric that fell silent while it matters: a way back by the fast path waits for none."""
     silent = {item.name for item in before.analysis if item.silent_since}
-    for item in after.analysis if after.rollout is not None else ():
+    for item in after.analysis if after.rollout is not None and after.rollout.steps else ():
         if item.silent_since and item.name not in silent:
             yield Emit(Reason(f"Analysis{item.verdict}"), head(item.detail), warning=True)
 
