@@ -137,7 +137,7 @@ class EventRecorder:
             },
             "involvedObject": {"apiVersion": ROLLOUTS.api_version, "kind": ROLLOUTS.kind, **about},
             "reason": reason,
-            "message": message if len(message) <= _LONGEST_MESSAGE else message[: _LONGEST_MESSAGE - 3] + "...",
+            "message": _one_line(message),
             "type": "Warning" if warning else "Normal",
             "count": 1,
             "firstTimestamp": stamp,
@@ -146,3 +146,9 @@ class EventRecorder:
             "reportingComponent": _REPORTER,
             "reportingInstance": socket.gethostname()[:128],
         }
+
+
+def _one_line(text: str) -> str:
+    """As long as the API server takes it: what model servers say has several lines."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 3] + "..."
