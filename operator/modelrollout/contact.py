@@ -1,12 +1,12 @@
 """Whether the API server answers: asked now and then, because what the cache holds is only as true as that.
 
-Run by `process`; the reconciler reads `failed`. Without it the first pass after an outage would take pods as they were
-before it for pods that are late (docs/design.md, "Outages").
+Run by `process`; the reconciler asks `unheard`. Without it the first pass after an outage, or after this process stood
+still, would take pods as they were before it for pods that are late (docs/design.md, "Restart safety").
 """
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -16,6 +16,8 @@ from modelrollout.ports import Clock
 
 PERIOD = 5.0
 """Seconds between two questions; far below `core.pods.SIGHT`, so that every outage that matters is noticed in time."""
+STALE = timedelta(seconds=15)
+"""An answer that is older than this is none: a question with its time-out takes 10 s at most."""
 
 _log = structlog.get_logger(__name__)
 
@@ -30,9 +32,16 @@ class Pings(Protocol):
 
 @dataclass(slots=True)
 class Contact:
-    """`failed` is when the API server last did not answer, None when it always did."""
+    """`heard` is when the API server last answered, `failed` when it last did not."""
 
+    heard: datetime | None = None
     failed: datetime | None = None
+
+    def unheard(self, now: datetime) -> datetime | None:
+        """When nothing was heard last, None when that was never so. A process that stood still heard nothing either."""
+        if self.heard is not None and now - self.heard > STALE:
+            self.failed = now
+        return self.failed
 
     async def keep(self, cluster: Pings, clock: Clock, period: float = PERIOD) -> None:
         """Ask for ever."""
@@ -46,6 +55,9 @@ class Contact:
                     _log.warning("the API server is away", error=str(error))
                 away = True
             else:
+                now = clock.now()
+                self.unheard(now)
+                self.heard = now
                 if away:
                     _log.info("the API server is back")
                 away = False

@@ -131,7 +131,7 @@ class Reconciler:
         refused = next(iter(written.refused.values()), "")
         contested = written.repairs.contested(now)
         memory = Memory(probe.servers, probe.analysed, probe.capacity, known.route_seen, refused, contested)
-        return replace(memory, unheard=self.contact.failed, alerts=self.told(known.probe.key))
+        return replace(memory, unheard=self.contact.unheard(now), alerts=self.told(known.probe.key))
 
     def _look_at_route(self, key: Key, known: _Remembered, children: Iterable[JSON]) -> None:
         """Note when the route was first seen as gateways have it now: propagation and drains count from there."""

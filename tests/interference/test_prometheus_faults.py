@@ -141,7 +141,7 @@ def test_bad_version_is_caught_when_prometheus_is_back(staged: Callable[[str], S
     start(here)
     here.misbehave(_FAILING)
     lane.obey(Rule(target=_QUERY, drop=True))
-    with Witness(here) as witness, here.traffic() as traffic:
+    with Witness(here) as witness, here.traffic(rate=60) as traffic:
         wait_for_answers(traffic)
         since = now()
         here.kube.apply(judged(here, lane, _ERRORS))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from modelrollout.contact import Contact
+from modelrollout.contact import STALE, Contact
 from modelrollout.core.decide import decide
 from modelrollout.core.pods import SIGHT
 from modelrollout.core.status import Stage
@@ -53,10 +53,23 @@ class Watch:
 
 
 @pytest.mark.parametrize(
+    ("heard", "unheard"),
+    [
+        pytest.param(None, None, id="not asked yet"),
+        pytest.param(NOW - STALE, None, id="heard lately"),
+        pytest.param(NOW - STALE - MOMENT, NOW, id="stood still"),
+    ],
+)
+def test_process_that_stood_still_has_heard_nothing(heard: datetime | None, unheard: datetime | None) -> None:
+    """A pass may come before the next question: it knows all the same that what it has is old."""
+    assert Contact(heard=heard).unheard(NOW) == unheard
+
+
+@pytest.mark.parametrize(
     ("told", "failed"),
     [
         ([True, True], None),
-        ([True, False, True], NOW + MOMENT),
+        ([True, False, True], NOW + 2 * MOMENT),
         ([False, False, True], NOW + 2 * MOMENT),
     ],
 )
@@ -66,7 +79,7 @@ async def test_last_silence_is_remembered(told: list[bool], failed: datetime | N
     asking = asyncio.create_task(contact.keep(server, Watch(), period=0.0))
     await server.over.wait()
     asking.cancel()
-    assert contact.failed == failed
+    assert contact.unheard(NOW + 5 * MOMENT) == failed
 
 
 @pytest.mark.parametrize(
