@@ -56,7 +56,7 @@ KINDS = (
     Weather("CV 1", 1.0),
     *(Weather(f"CV {spread:g}, minutes alike {alike:g}", spread, alike)
       for alike, spread in product((0.5, 0.8, 0.95), (0.3, 0.5))),
-    Weather("sides 5 % off, CV 0.05", 0.05, offset=0.05),
+    Weather("sides 10 % apart, CV 0.05", 0.05, offset=0.1),
     Weather("each side, bursts x5 for 30 s", 0.1, burst=5.0),
     Weather("both sides +-50 %", 0.1, swing=True),
     Weather("both sides grow to three times as much", 0.1, growth=2.0),
