@@ -221,7 +221,11 @@ def _masked(value: Any) -> Any:
 
 
 def _plain(obj: JSON) -> JSON:
-    """Without what the API server adds, and without the evidence in the marker of an abort."""
+    """Without what the API server adds or leaves out, and without the evidence in the marker of an abort."""
     annotations = {k: v for k, v in obj["metadata"].get("annotations", {}).items() if k != ANNOTATION_ABORT}
     metadata = {"labels": obj["metadata"].get("labels"), "annotations": annotations}
-    return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
+    plain = {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
+    if plain.get("spec", {}).get("paused") is False:
+        # The API server leaves out a Deployment's pause that is over.
+        plain["spec"] = {key: value for key, value in plain["spec"].items() if key != "paused"}
+    return plain

@@ -5,7 +5,7 @@ through aiohttp directly, at a third of the package's CPU time per request.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,7 +117,7 @@ class KubeClient:
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         return await self._call(_Request("DELETE", resource.path(namespace, name), body=body))
 
-    async def watch(self, resource: Resource, namespace: str, name: str, seconds: int) -> AsyncIterator[JSON]:
+    async def watch(self, resource: Resource, namespace: str, name: str, seconds: int) -> AsyncGenerator[JSON, None]:
         """One object as it is, then after each change, until so many seconds are over or the connection is."""
         params = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(seconds)}
         url, limits = self._credentials.server + resource.path(namespace), aiohttp.ClientTimeout(seconds + 5, connect=2)

@@ -1,6 +1,7 @@
 """The Lease that operators elect their leader by: implements `election.Leases` on the API client."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from modelrollout.adapters.kube import KubeClient, NotFound
@@ -42,8 +43,10 @@ class KubernetesLease:
 
     async def changes(self) -> AsyncGenerator[str, None]:
         """The holder after each change, first that of now."""
-        async for found in self._client.watch(LEASES, self._namespace, self._name, _WATCH_SECONDS):
-            yield (found.get("spec") or {}).get("holderIdentity") or ""
+        # Closed with this one: a generator that is only forgotten leaves its connection open.
+        async with aclosing(self._client.watch(LEASES, self._namespace, self._name, _WATCH_SECONDS)) as watched:
+            async for found in watched:
+                yield (found.get("spec") or {}).get("holderIdentity") or ""
 
     def _spec(self, lease: Lease) -> dict[str, Any]:
         now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
