@@ -82,7 +82,7 @@ def _restarts(pod: dict[str, Any]) -> int:
     [
         pytest.param("no-pb", "Could not find SavedModel", id="half copied"),
         pytest.param("garbage-pb", "exited with code 255", id="garbage"),
-        pytest.param("no-shard", "variables.data-00000-of-00001", id="weights missing"),
+        pytest.param("no-shard", "variables.data-00000-of-00001", id="weights missing", marks=pytest.mark.long),
     ],
 )
 def test_broken_model_is_rejected_in_the_servers_words(
@@ -154,6 +154,7 @@ def test_slow_load_within_the_deadline_is_waited_for(scene: Callable[[str], Scen
     assert last_version(here) == NEXT
 
 
+@pytest.mark.long
 def test_slow_load_beyond_the_deadline_is_rejected(scene: Callable[[str], Scene]) -> None:
     """A version that has not loaded at the deadline is rejected; nobody had any of it."""
     here = scene(f"{_NAME}-too-slow")
@@ -197,7 +198,9 @@ def test_versions_that_do_not_fit_together_stall(scene: Callable[[str], Scene]) 
     ("breakage", "codes"),
     [
         pytest.param("wrong-signature", {"INVALID_ARGUMENT"}, id="wrong signature"),
-        pytest.param("no-variables-index", {"FAILED_PRECONDITION", "HTTP 400"}, id="weights half copied"),
+        pytest.param(
+            "no-variables-index", {"FAILED_PRECONDITION", "HTTP 400"}, id="weights half copied", marks=pytest.mark.long
+        ),
     ],
 )
 def test_model_that_loads_but_cannot_answer_is_caught_as_bad_answers(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from playground.scene import Scene
 
-OFTEN = ("Preparing", "step 2", "Promoting half way")
+OFTEN = ("Preparing", "Promoting half way")
 ITS_OWN_END = {"RollingBack", "RolledBack"}
 """In these phases the fate of 102 is sealed, whatever `spec` says now."""
 

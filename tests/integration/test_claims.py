@@ -98,6 +98,7 @@ def test_claim_made_by_an_edit(scene: Callable[[str], Scene]) -> None:
     settled(newer)
 
 
+@pytest.mark.long
 def test_conflict_does_not_hold_a_rollout_of_the_older(scene: Callable[[str], Scene]) -> None:
     """A claim made in the middle of a rollout disturbs only the object that made it: a bad version is taken back."""
     older, newer = scene("older-bad"), scene("newer-bad")

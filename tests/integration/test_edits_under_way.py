@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.situations import (
     NEXT,
     STABLE,
@@ -117,6 +119,7 @@ def test_tighter_limit_applies_at_once(scene: Callable[[str], Scene]) -> None:
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_looser_limit_applies_at_once(scene: Callable[[str], Scene]) -> None:
     """A limit that is loosened in the middle of a step lets a version pass that broke it before."""
     here = scene("limit-loose")
@@ -170,6 +173,7 @@ def test_prometheus_address_corrected_ends_the_hold(scene: Callable[[str], Scene
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_analysis_removed_leaves_timed_steps(scene: Callable[[str], Scene]) -> None:
     """Without `analysis` the steps are timed; a hold for want of metrics ends when they are no longer asked for."""
     here = scene("unjudged")
@@ -187,6 +191,7 @@ def test_analysis_removed_leaves_timed_steps(scene: Callable[[str], Scene]) -> N
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_bake_edited_under_way_applies_at_once(scene: Callable[[str], Scene]) -> None:
     """A bake made longer is waited for; one made shorter than it has lasted is over."""
     here = scene("bake")
@@ -221,6 +226,7 @@ def test_drain_edited_while_rolling_back_applies_at_once(scene: Callable[[str], 
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_drain_edited_while_baking_applies_at_once(scene: Callable[[str], Scene]) -> None:
     """The canary of a promoted version stays for the drain as it is now; the bake is not over before it is gone."""
     here = scene("drain-bake")

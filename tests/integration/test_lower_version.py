@@ -120,6 +120,7 @@ def test_back_to_the_higher_version(
     assert settled(here)["stable"]["version"] == STABLE
 
 
+@pytest.mark.long
 def test_lower_version_that_turns_bad_while_it_bakes(scene: Callable[[str], Scene]) -> None:
     """Nothing stands by while a lower version bakes; when it turns bad the higher one is loaded again and serves."""
     here = scene("lower-late")

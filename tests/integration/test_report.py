@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from modelrollout.core.values import parse_time
 from playground import box, lifecycle
 from playground.supervisor import environment
@@ -47,6 +49,7 @@ def about(reported: int, counted: int) -> bool:
     return abs(reported - counted) <= 0.1 * counted + 20
 
 
+@pytest.mark.long
 def test_a_promoted_rollout_is_reported_as_users_saw_it(scene: Callable[[str], Scene], tmp_path: Path) -> None:
     """Both sides' answers together are those that users got; none was bad; the picture is there."""
     here = scene("report-good")

@@ -53,7 +53,7 @@ def _ask(scene: Scene, token: str) -> Object:
     return scene.wait("an answer", lambda s: s.get("lastRequest", {}).get("token") == token)
 
 
-@pytest.mark.parametrize("phase", some_often(UNDER_WAY, "step 2", "Promoting half way"))
+@pytest.mark.parametrize("phase", some_often(UNDER_WAY, "Promoting half way"))
 def test_abort(scene: Callable[[str], Scene], phase: str) -> None:
     """In every phase of a rollout `abort` takes it back at once; the revision is rejected and `spec` stays as it is."""
     here = scene(f"abort-{phase.lower().replace(' ', '-')}")
@@ -144,6 +144,7 @@ def test_request_that_does_not_fit(
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_abort_after_the_end_is_stale(scene: Callable[[str], Scene]) -> None:
     """An abort that arrives when the version is promoted for good does nothing, and is one write of status."""
     here = scene("abort-late")

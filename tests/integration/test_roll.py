@@ -69,7 +69,7 @@ def test_versions_that_do_not_fit_in_one_server_are_rolled(scene: Callable[[str]
     assert "NoMemoryForTwoVersions" not in str(settled(here)["conditions"])
 
 
-@pytest.mark.parametrize("version", [STABLE, NEXT])
+@pytest.mark.parametrize("version", [pytest.param(STABLE, marks=pytest.mark.long), NEXT])
 def test_changed_serving_fields_take_the_steps(scene: Callable[[str], Scene], version: int) -> None:
     """A changed environment, alone or with a version, is a revision: canary first, then the stable pods are rolled."""
     here = scene(f"fields-{version}")
@@ -90,6 +90,7 @@ def test_changed_serving_fields_take_the_steps(scene: Callable[[str], Scene], ve
     assert marked(here) == [True, True]
 
 
+@pytest.mark.long
 def test_version_after_a_roll_is_reloaded(scene: Callable[[str], Scene]) -> None:
     """A new version with the fields that pods have by now needs no roll: the rolled pods load it as they are."""
     here = scene("roll-reload")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.integration.rolls import MARK, changed, marked, own_config_maps
 from tests.situations import (
     LATER,
@@ -61,6 +63,7 @@ def test_back_to_stable_half_way_through_a_roll(scene: Callable[[str], Scene]) -
     assert own_config_maps(here) == ["roll-back-stable"]
 
 
+@pytest.mark.long
 def test_new_revision_half_way_through_a_roll(scene: Callable[[str], Scene]) -> None:
     """Another revision supersedes a roll under way: the old pods are complete again before it is tried by steps."""
     here = scene("roll-superseded")
@@ -99,6 +102,7 @@ def test_roll_that_fails_is_taken_back(scene: Callable[[str], Scene]) -> None:
     assert containers(here) == before
 
 
+@pytest.mark.long
 def test_undo_of_a_roll_is_a_roll_without_steps(scene: Callable[[str], Scene]) -> None:
     """Going back to fields that served before takes no steps either, but pods have to be replaced once more."""
     here = scene("roll-undo")

@@ -175,6 +175,7 @@ def _stalled(status: dict[str, Any]) -> str | None:
     return next((c["reason"] for c in conditions if c["type"] == "Stalled" and c["status"] == "True"), None)
 
 
+@pytest.mark.long
 def test_gateway_that_does_not_exist_starts_no_clock(scene: Callable[[str], Scene]) -> None:
     """A parent that has not accepted the route means that the weight is not live: the step waits, and says for whom."""
     here = scene("route-nowhere")
@@ -211,6 +212,7 @@ def test_going_back_does_not_wait_for_a_gateway_that_never_answered(scene: Calla
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_overlap_before_a_step_starts_no_clock(scene: Callable[[str], Scene]) -> None:
     """While another route takes the same requests no weight is live, and status names that route."""
     here = scene("route-overlap-before")

@@ -150,6 +150,7 @@ def test_quiet_night_is_low_traffic(scene: Callable[[str], Scene]) -> None:
     assert outcome(status, NEXT) == "Promoted", status
 
 
+@pytest.mark.long
 def test_canary_waits_for_something_to_compare_with(scene: Callable[[str], Scene]) -> None:
     """Without Prometheus the canary gets no traffic (Error); when it answers, the rollout goes on."""
     here = scene("judge-blind")

@@ -110,6 +110,7 @@ def test_going_back_does_not_wait_for_prometheus(scene: Callable[[str], Scene]) 
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_version_that_was_left_by_an_undo_takes_its_steps_again(scene: Callable[[str], Scene]) -> None:
     """Somebody went back from 102, so 102 is no safe place: asked for again, it is tried from step 1."""
     here = scene("undo-undone")
@@ -145,6 +146,7 @@ def test_undo_of_an_undo_under_way_is_cancelled(scene: Callable[[str], Scene]) -
     assert settled(here)["stable"]["version"] == NEXT
 
 
+@pytest.mark.long
 def test_new_revision_while_going_back(scene: Callable[[str], Scene]) -> None:
     """A third version supersedes an undo under way, and is tried by steps against the version that serves."""
     here = scene("undo-superseded")

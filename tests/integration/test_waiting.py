@@ -25,7 +25,7 @@ def _kubectl_wait(here: Scene, condition: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("condition", ["Ready", "Progressing=False"])
+@pytest.mark.parametrize("condition", ["Ready", pytest.param("Progressing=False", marks=pytest.mark.long)])
 def test_kubectl_wait_comes_back_when_it_is_over(scene: Callable[[str], Scene], condition: str) -> None:
     """Right after an apply the conditions of before do not count: it returns when the new version is promoted."""
     here = scene(f"wait-{condition.split('=', maxsplit=1)[0].lower()}")

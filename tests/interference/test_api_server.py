@@ -28,7 +28,12 @@ ABORT = Rule(method="PATCH", target=ROUTE, body=r"modelrollout\.io/abort")
     ("name", "refusal"),
     [
         pytest.param("conflict", Rule(target=STATUS, status=409, skip=2, times=3), id="409"),
-        pytest.param("throttled", Rule(target=STATUS, status=429, retry_after=1, skip=2, times=3), id="429"),
+        pytest.param(
+            "throttled",
+            Rule(target=STATUS, status=429, retry_after=1, skip=2, times=3),
+            id="429",
+            marks=pytest.mark.long,
+        ),
         pytest.param("broken", Rule(target=STATUS, status=500, skip=2, times=3), id="500"),
         pytest.param("unheard", Rule(target=STATUS, drop=True, forward=True, skip=2, times=3), id="answer lost"),
     ],
@@ -75,7 +80,9 @@ def test_each_kind_of_write_may_fail_once(staged: Callable[[str], Staged]) -> No
     ("name", "trouble", "did"),
     [
         pytest.param("zero-409", replace(ABORT, status=409, times=2), "answered", id="409"),
-        pytest.param("zero-429", replace(ABORT, status=429, retry_after=1, times=2), "answered", id="429"),
+        pytest.param(
+            "zero-429", replace(ABORT, status=429, retry_after=1, times=2), "answered", id="429", marks=pytest.mark.long
+        ),
         pytest.param("zero-500", replace(ABORT, status=500, times=2), "answered", id="500"),
         pytest.param("zero-unheard", replace(ABORT, drop=True, forward=True, times=2), "dropped", id="answer lost"),
         pytest.param("zero-dropped", replace(ABORT, drop=True, times=2), "dropped", id="connection lost"),

@@ -82,8 +82,17 @@ def verdict(name: str, wanted: str) -> Callable[[dict[str, Any]], bool]:
         pytest.param("prom-slow", Rule(target=_QUERY, delay=20), _ERRORS, "Error", id="slow"),
         pytest.param("prom-5xx", Rule(target=_QUERY, status=503, answer=_UNAVAILABLE), _ERRORS, "Error", id="5xx"),
         pytest.param("prom-empty", Rule(target=_QUERY, answer=_vector()), _ERRORS, "NoData", id="empty"),
-        pytest.param("prom-nan", Rule(target=_ASKS_UP, answer=_vector("NaN")), _UP, "NoData", id="NaN"),
-        pytest.param("prom-many", Rule(target=_ASKS_UP, answer=_vector("1", "1")), _UP, "Ambiguous", id="series"),
+        pytest.param(
+            "prom-nan", Rule(target=_ASKS_UP, answer=_vector("NaN")), _UP, "NoData", id="NaN", marks=pytest.mark.long
+        ),
+        pytest.param(
+            "prom-many",
+            Rule(target=_ASKS_UP, answer=_vector("1", "1")),
+            _UP,
+            "Ambiguous",
+            id="series",
+            marks=pytest.mark.long,
+        ),
         pytest.param("prom-stale", Rule(target=_QUERY, as_of=now()), _ERRORS, "NoData", id="stale"),
     ],
 )
