@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -194,7 +195,7 @@ def _in_terminal(scene: Scene, arguments: list[str], columns: int, until: str) -
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - Ctrl-C needs a terminal of its own
+        preexec_fn=_at_a_terminal,  # noqa: PLW1509 - Ctrl-C needs a terminal of its own
     )
     os.close(slave)
     limit = threading.Timer(180, process.kill)
@@ -207,6 +208,12 @@ def _in_terminal(scene: Scene, arguments: list[str], columns: int, until: str) -
     limit.cancel()
     os.close(master)
     return process.wait(), written
+
+
+def _at_a_terminal() -> None:
+    """Where Ctrl-C works, also when these tests run in the background of a shell, which ignores it from there on."""
+    ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _words(shown: str) -> str:
