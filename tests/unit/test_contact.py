@@ -14,7 +14,7 @@ from modelrollout.core.decide import decide
 from modelrollout.core.pods import SIGHT
 from modelrollout.core.status import Stage
 from modelrollout.errors import ClusterUnavailable
-from tests.builders import NOW, canary_pod, report, rollout, snapshot, stable_pods
+from tests.builders import NOW, canary_pod, report, rollout, route, snapshot, stable_pods
 from tests.deciding import decided
 
 if TYPE_CHECKING:
@@ -106,3 +106,28 @@ def test_the_end_of_the_doubt_is_a_reason_to_look_again() -> None:
     requeue = decide(given).requeue
     assert requeue is not None
     assert requeue <= SIGHT - MOMENT
+
+
+@pytest.mark.parametrize(
+    ("unheard", "weight"),
+    [
+        pytest.param(None, 10, id="always heard"),
+        pytest.param(NOW - SIGHT + MOMENT, 0, id="just back"),
+        pytest.param(NOW - SIGHT, 10, id="back for long enough"),
+    ],
+)
+def test_no_weight_is_raised_right_after_an_outage(unheard: datetime | None, weight: int) -> None:
+    """The gateway may have been as blind: it would send requests to pods that it does not know."""
+    ready = canary_pod(report(102), scheduled=NOW - HOUR)
+    step = rollout(Stage.PROGRESSING, step=1)
+    given = snapshot(step, pods=(*stable_pods(report(101), report(101)), ready), route=route(0), unheard=unheard)
+    decision = decide(given)
+    assert decision.status.story.weight_set == weight
+    assert weight or (decision.requeue is not None and decision.requeue <= MOMENT)
+
+
+def test_weight_is_lowered_whatever_was_heard() -> None:
+    """Traffic safety asks nobody."""
+    bad = rollout(Stage.PROGRESSING, step=1, live=10)
+    given = snapshot(bad, pods=stable_pods(report(101), report(101)), route=route(10), unheard=NOW)
+    assert decide(given).status.story.weight_set == 0

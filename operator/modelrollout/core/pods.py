@@ -49,6 +49,11 @@ def carrying(s: Snapshot, rollout: Rollout) -> list[Pod]:
     ]
 
 
+def unseen(s: Snapshot) -> bool:
+    """Whether what is known of the cluster may be old. A gateway may be as blind, and not know new pods yet."""
+    return s.unheard is not None and s.now < s.unheard + SIGHT
+
+
 def ready_by(s: Snapshot, start: datetime) -> datetime:
     """When pods that got their place at `start` are late; never while what is known of them may be old."""
     end = start + s.spec.strategy.canary_ready_deadline

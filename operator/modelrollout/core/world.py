@@ -12,7 +12,7 @@ from modelrollout.core import names
 from modelrollout.core.model_config import ModelTarget, canary_target
 from modelrollout.core.names import Track, child
 from modelrollout.core.pausing import paused
-from modelrollout.core.pods import answering, canary_replicas, carrying, ready, template
+from modelrollout.core.pods import answering, canary_replicas, carrying, ready, template, unseen
 from modelrollout.core.retention import kept_until, to_be_kept
 from modelrollout.core.revisions import Revision
 from modelrollout.core.snapshot import PROPAGATION, Route, Snapshot
@@ -111,7 +111,7 @@ def wanted_weight(s: Snapshot, rollout: Rollout) -> int:
     back = held_weight(s, rollout)
     wanted = step.weight if back is None else min(back, step.weight)
     found = (s.route.weight or 0) if s.route else 0
-    if _unmeasured(s, rollout):
+    if _unmeasured(s, rollout) or unseen(s):
         return min(found, wanted)
     if len(answering(s, Track.CANARY, rollout.target.version)) >= canary_replicas(s, rollout):
         return wanted
