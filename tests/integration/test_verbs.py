@@ -47,7 +47,7 @@ def _paused(reason: str) -> Callable[[Object], bool]:
 
 def test_gate_pause_and_promotion_at_once(scene: Callable[[str], Scene]) -> None:
     """A step waits for approval, the next is paused, then promoted at once: history names whoever asked, each time."""
-    here = scene("verbs")
+    here = scene("verbs-gate")
     start(here)
     steps = [{"weight": 20, "duration": "1s", "approval": "Manual"}, {"weight": 50, "duration": "10m"}]
     with here.traffic() as traffic, weights(here) as seen:

@@ -11,7 +11,7 @@ import pytest
 
 from modelrollout.contact import STALE, Contact
 from modelrollout.core.decide import decide
-from modelrollout.core.pods import SIGHT
+from modelrollout.core.pods import GATEWAY_SIGHT, SIGHT
 from modelrollout.core.status import Stage
 from modelrollout.errors import ClusterUnavailable
 from tests.builders import NOW, canary_pod, report, rollout, route, snapshot, stable_pods
@@ -112,8 +112,8 @@ def test_the_end_of_the_doubt_is_a_reason_to_look_again() -> None:
     ("unheard", "weight"),
     [
         pytest.param(None, 10, id="always heard"),
-        pytest.param(NOW - SIGHT + MOMENT, 0, id="just back"),
-        pytest.param(NOW - SIGHT, 10, id="back for long enough"),
+        pytest.param(NOW - GATEWAY_SIGHT + MOMENT, 0, id="just back"),
+        pytest.param(NOW - GATEWAY_SIGHT, 10, id="back for long enough"),
     ],
 )
 def test_no_weight_is_raised_right_after_an_outage(unheard: datetime | None, weight: int) -> None:

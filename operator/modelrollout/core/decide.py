@@ -12,7 +12,7 @@ from modelrollout.core.actions import Action, Apply, Decision
 from modelrollout.core.events import events
 from modelrollout.core.evidence import marker
 from modelrollout.core.names import Track
-from modelrollout.core.pods import LOST_AFTER, SHOWS, SIGHT, ready_by, stable_version
+from modelrollout.core.pods import GATEWAY_SIGHT, LOST_AFTER, SHOWS, ready_by, stable_version
 from modelrollout.core.preparing import canary_deadline_start, proving_report
 from modelrollout.core.reasons import Reason
 from modelrollout.core.retention import kept_until
@@ -130,7 +130,7 @@ def _due(s: Snapshot, status: Status, world: World) -> Iterator[datetime | None]
     if rollout is None:
         yield kept_until(s, status)
         return
-    yield s.unheard + SIGHT if s.unheard else None
+    yield s.unheard + GATEWAY_SIGHT if s.unheard else None
     if s.route is not None:
         yield s.route.seen + PROPAGATION
         yield s.route.seen + SLOW_GATEWAY if s.route.problem else None

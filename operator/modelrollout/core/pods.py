@@ -21,6 +21,8 @@ LOST_AFTER = timedelta(seconds=5)
 
 SIGHT = timedelta(seconds=30)
 """So long after the API server did not answer, pods may be shown as they were before."""
+GATEWAY_SIGHT = timedelta(seconds=60)
+"""And so long a gateway may not have asked it again: client-go waits for up to 30 s, times two, between two tries."""
 
 
 def answering(s: Snapshot, track: Track, version: int) -> list[Pod]:
@@ -50,8 +52,8 @@ def carrying(s: Snapshot, rollout: Rollout) -> list[Pod]:
 
 
 def unseen(s: Snapshot) -> bool:
-    """Whether what is known of the cluster may be old. A gateway may be as blind, and not know new pods yet."""
-    return s.unheard is not None and s.now < s.unheard + SIGHT
+    """Whether a gateway may still be blind after an outage: it would send requests without knowing new pods."""
+    return s.unheard is not None and s.now < s.unheard + GATEWAY_SIGHT
 
 
 def ready_by(s: Snapshot, start: datetime) -> datetime:
