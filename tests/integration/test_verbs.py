@@ -54,7 +54,7 @@ def test_gate_pause_and_promotion_at_once(scene: Callable[[str], Scene]) -> None
         wait_for_answers(traffic)
         here.kube.apply(quick(here, NEXT, steps=[*steps, {"weight": 90, "duration": "10m"}]))
         status = here.wait("the gate", _paused("WaitingForApproval"))
-        assert "kubectl modelrollout promote verbs -n default goes on" in status["message"]
+        assert f"kubectl modelrollout promote {here.name} -n default goes on" in status["message"]
         more_answers(traffic)
         assert here.weight() == 20
         ask(here, "promote")
