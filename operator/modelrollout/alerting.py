@@ -18,6 +18,7 @@ from aiohttp import web
 from modelrollout.core.alerts import NAMESPACE, Alert, concerns
 from modelrollout.core.values import JSON
 from modelrollout.ports import Clock, Key
+from modelrollout.webserver import served
 
 PATH = "/alertmanager"
 _BIGGEST = 1024 * 1024
@@ -85,13 +86,8 @@ async def alert_receiver(
         return
     app = web.Application(client_max_size=_BIGGEST)
     app.router.add_post(PATH, _Receiver(token_file, board, leads).answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, *address).start()
+    async with served(app, address):
         yield
-    finally:
-        await runner.cleanup()
 
 
 @dataclass(frozen=True, slots=True)

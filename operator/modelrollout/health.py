@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from modelrollout.metrics import READY, exposition
+from modelrollout.webserver import served
 
 Check = Callable[[], str]
 """What is wrong at this moment, in words; empty when nothing is."""
@@ -53,13 +54,8 @@ async def health_server(address: tuple[str, int] | None, alive: Check, ready: Ch
     app.router.add_get("/livez", _answer(alive))
     app.router.add_get("/readyz", _answer(ready))
     app.router.add_get("/metrics", _metrics(ready))
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, *address).start()
+    async with served(app, address):
         yield
-    finally:
-        await runner.cleanup()
 
 
 def _answer(check: Check) -> _Handler:

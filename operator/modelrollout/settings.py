@@ -92,51 +92,30 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--log-format", choices=_FORMATS, default=environment.get("MODELROLLOUT_LOG_FORMAT", "json"))
     parser.add_argument("--log-level", choices=_LEVELS, default=environment.get("MODELROLLOUT_LOG_LEVEL", "INFO"))
-    parser.add_argument(
-        "--health-address",
-        type=_address,
-        default=environment.get("MODELROLLOUT_HEALTH_ADDRESS") or None,
-        metavar="HOST:PORT",
-        help="serve /livez, /readyz, /metrics here, e.g. 0.0.0.0:8080 ($MODELROLLOUT_HEALTH_ADDRESS); default: nowhere",
-    )
-    _add_alerts(parser, environment)
-    _add_notifications(parser, environment)
+    _add_files_and_addresses(parser, environment)
     _add_election(parser, environment)
     return parser
 
 
-def _add_alerts(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-    parser.add_argument(
-        "--alerts-address",
-        type=_address,
-        default=environment.get("MODELROLLOUT_ALERTS_ADDRESS") or None,
-        metavar="HOST:PORT",
-        help="take calls of Alertmanager's webhook at /alertmanager here ($MODELROLLOUT_ALERTS_ADDRESS); default: none",
-    )
-    parser.add_argument(
-        "--alerts-token-file",
-        type=Path,
-        default=environment.get("MODELROLLOUT_ALERTS_TOKEN_FILE") or None,
-        metavar="PATH",
-        help="the bearer token of those calls, a mounted Secret ($MODELROLLOUT_ALERTS_TOKEN_FILE)",
-    )
+def _flags(add: Callable[..., object], environment: Mapping[str, str]) -> Callable[..., None]:
+    """What adds a flag that a variable of the same name may stand for. `said` is the default in words."""
+
+    def flag(name: str, read: Callable[[str], object], text: str, default: object, said: str, metavar: str) -> None:
+        variable = "MODELROLLOUT_" + name.upper().replace("-", "_")
+        text = f"{text} (${variable}); default: {said}"
+        add(f"--{name}", type=read, default=environment.get(variable) or default, metavar=metavar, help=text)
+
+    return flag
 
 
-def _add_notifications(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-    parser.add_argument(
-        "--notify-urls-file",
-        type=Path,
-        default=environment.get("MODELROLLOUT_NOTIFY_URLS_FILE") or None,
-        metavar="PATH",
-        help="tell people: URLs for apprise, one a line ($MODELROLLOUT_NOTIFY_URLS_FILE); default: nobody",
-    )
-    parser.add_argument(
-        "--notify-on",
-        type=_topics,
-        default=environment.get("MODELROLLOUT_NOTIFY_ON") or frozenset(Topic),
-        metavar="TOPICS",
-        help=f"what to tell, of {','.join(Topic)} ($MODELROLLOUT_NOTIFY_ON); default: all of it",
-    )
+def _add_files_and_addresses(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    flag, at = _flags(parser.add_argument, environment), "HOST:PORT"
+    flag("health-address", _address, "serve /livez, /readyz, /metrics here, e.g. 0.0.0.0:8080", None, "nowhere", at)
+    flag("alerts-address", _address, "take calls of Alertmanager's webhook at /alertmanager here", None, "none", at)
+    flag("alerts-token-file", Path, "the bearer token of those calls, a mounted Secret", None, "none", "PATH")
+    flag("notify-urls-file", Path, "tell people: URLs for apprise, one a line", None, "nobody", "PATH")
+    told = f"what to tell, of {','.join(Topic)}"
+    flag("notify-on", _topics, told, frozenset(Topic), "all of it", "TOPICS")
 
 
 def _topics(text: str) -> frozenset[Topic]:
@@ -147,22 +126,19 @@ def _topics(text: str) -> frozenset[Topic]:
 
 
 def _add_election(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-    group = parser.add_argument_group(
-        "leader election", "Several operators may run; the holder of a Lease acts. Variables: $MODELROLLOUT_<FLAG>."
-    )
+    group = parser.add_argument_group("leader election", "Several operators may run; the holder of a Lease acts.")
+    add = _flags(group.add_argument, environment)
 
-    def flag(name: str, read: Callable[[str], object], default: str, text: str) -> None:
-        variable = "MODELROLLOUT_" + name.upper().replace("-", "_")
-        default = environment.get(variable) or default
-        group.add_argument(f"--{name}", type=read, default=default, help=f"{text}; default: {default or 'made up'}")
+    def flag(name: str, read: Callable[[str], object], default: str, text: str, metavar: str) -> None:
+        add(name, read, text, default, default or "made up", metavar)
 
-    flag("leader-election", _switch, "true", "false for a process that is surely alone")
-    flag("lease-namespace", str, _LEASE_NAMESPACE, "where the Lease is")
-    flag("lease-name", str, _LEASE_NAME, "what it is called; one for each set of namespaces")
-    flag("identity", str, "", "who this process is; two that run at a time must differ")
-    flag("lease-duration", float, "15", "seconds without a renewal after which another takes over")
-    flag("lease-renew-deadline", float, "10", "seconds without a renewal after which the holder stops")
-    flag("lease-retry-period", float, "2", "seconds between two renewals")
+    flag("leader-election", _switch, "true", "false for a process that is surely alone", "BOOL")
+    flag("lease-namespace", str, _LEASE_NAMESPACE, "where the Lease is", "NAME")
+    flag("lease-name", str, _LEASE_NAME, "what it is called; one for each set of namespaces", "NAME")
+    flag("identity", str, "", "who this process is; two that run at a time must differ", "NAME")
+    flag("lease-duration", float, "15", "seconds without a renewal after which another takes over", "SECONDS")
+    flag("lease-renew-deadline", float, "10", "seconds without a renewal after which the holder stops", "SECONDS")
+    flag("lease-retry-period", float, "2", "seconds between two renewals", "SECONDS")
 
 
 def _switch(text: str) -> bool:
