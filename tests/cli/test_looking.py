@@ -122,6 +122,21 @@ def test_history_is_the_audit_record() -> None:
     assert record["history"] == phase("bad-rolledback")["status"]["history"]
 
 
+def test_history_has_room_for_the_reason_however_many_asked() -> None:
+    """Who asked for what is a request a line, and no wider than a third of a usual terminal."""
+    cluster = holding("bad-rolledback")
+    asked = "; ".join(
+        f"{verb} by kubectl-modelrollout at 2026-01-01T00:00:00Z" for verb in ("pause", "resume", "abort")
+    )
+    cluster.objects[ROLLOUTS][0]["status"]["history"][0]["requestedBy"] = asked
+    lines = run(cluster, "history", "bad", width=140).output.splitlines()
+    begins = lines[0].index("ASKED BY"), lines[0].index("WHY")
+    assert begins[1] - begins[0] <= 140 // 3
+    told = [line[begins[0] :].split()[0] for line in lines[1:]]
+    assert [verb for verb in told if verb in {"pause", "resume", "abort"}] == ["pause", "resume", "abort"]
+    assert "errors failed in 2 measurements" in " ".join(line[begins[1] :].strip() for line in lines[1:])
+
+
 def test_status_tells_the_whole_story() -> None:
     """Why, both tracks with pods, what their servers say, GPU, verdicts with both sides' numbers, what comes next."""
     shown = run(_crowd(), "status", "good").output

@@ -37,6 +37,7 @@ from tests.builders import (
     version,
 )
 from tests.deciding import BAKING, CANCELLED, HALF
+from tests.wishes import LAST, asked
 
 SOON, STEP = timedelta(seconds=20), timedelta(seconds=60)
 ALWAYS = {"AnalysisSucceeded", "Available", "Paused", "Progressing", "Ready"}
@@ -193,6 +194,7 @@ EVENTS = {
     ),
     "a step has passed": (progressing(Verdict.PASS, STEP), [Reason.WEIGHT_SET]),
     "the last step has passed": (progressing(Verdict.PASS, STEP, step=2), [Reason.ANALYSIS_PASSED]),
+    "the last step is skipped": (asked(LAST, "skip"), [Reason.REQUEST_DONE, Reason.STEPS_PASSED]),
     "a metric fails": (progressing(Verdict.FAIL, SOON), [Reason.ANALYSIS_FAILED]),
     "a metric falls silent": (progressing(Verdict.NO_DATA, SOON), [Reason.ANALYSIS_NO_DATA]),
     "no room": (ROWS["no room for the canary"].given, [Reason.GPU_CAPACITY_INSUFFICIENT]),

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from modelrollout.core.actions import Emit
-from modelrollout.core.fitting import was_done
+from modelrollout.core.fitting import asks, was_done
 from modelrollout.core.pausing import command
 from modelrollout.core.reasons import STALLS, Reason
+from modelrollout.core.requests import Verb
 from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.status import Condition, Outcome, Rollout, Stage, Status
 from modelrollout.core.verdicts import head
@@ -117,7 +118,8 @@ def _stage_event(s: Snapshot, rollout: Rollout) -> Emit:
     if rollout.stage is Stage.ROLLING_BACK and rollout.end is not None:
         end = rollout.end
         return Emit(end.reason, f"{version}: {end.message}", warning=end.outcome is Outcome.ROLLED_BACK)
-    analysed = s.spec.analysis and rollout.steps and rollout.approved is None
+    waived = rollout.approved is not None or asks(s, Verb.SKIP)
+    analysed = s.spec.analysis and rollout.steps and not waived
     passed = Reason.ANALYSIS_PASSED if analysed else Reason.STEPS_PASSED
     reasons = {
         Stage.PROGRESSING: Reason.CANARY_READY,

@@ -12,6 +12,8 @@ from modelrollout.core.values import JSON
 
 _NARROW = 100
 """Columns of a terminal below which the message needs the room that verdict and age would take."""
+_ASKERS = 32
+"""Columns for who asked: one request a line, so that a rollout that many had a hand in leaves room for the reason."""
 
 
 def rollouts(items: Sequence[JSON], now: datetime, *, namespaces: bool, width: int) -> Table:
@@ -35,7 +37,8 @@ def rollouts(items: Sequence[JSON], now: datetime, *, namespaces: bool, width: i
 
 def history(entries: Iterable[JSON], now: datetime) -> Table:
     """One line per rollout that is over, the last one first."""
-    table = _table("ATTEMPT", "VERSION", "OUTCOME", "REASON", "ASKED BY", "ENDED", "TOOK")
+    table = _table("ATTEMPT", "VERSION", "OUTCOME", "REASON", "ENDED", "TOOK")
+    table.add_column("ASKED BY", overflow="fold", max_width=_ASKERS)
     table.add_column("WHY", overflow="fold", ratio=1)
     for entry in entries:
         started, ended = moment(entry, "started"), moment(entry, "ended")
@@ -45,9 +48,9 @@ def history(entries: Iterable[JSON], now: datetime) -> Table:
             str(at(entry, "version")),
             Text(outcome, "green" if outcome == "Promoted" else "red" if outcome == "RolledBack" else "yellow"),
             at(entry, "reason"),
-            at(entry, "requestedBy"),
             f"{span(now - ended)} ago" if ended else "",
             span(ended - started) if started and ended else "",
+            at(entry, "requestedBy").replace("; ", "\n"),
             at(entry, "message"),
         )
     return table
