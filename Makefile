@@ -59,7 +59,7 @@ test-integration:  ## Playground and integration tests: real control plane, gate
 bench-judge:  ## Try the judge and its rivals on the same simulated answers; tables and plots go to docs/judge-benchmark.md
 	$(RUN) python -m benchmarks.judge
 
-bench:  ## Measure aborts, promotions, ways back and the footprint; tables go to docs/benchmarks.md (45 minutes)
+bench:  ## Measure aborts, promotions, ways back and the footprint; tables go to docs/benchmarks.md (two hours)
 	$(RUN) python -m benchmarks
 
 plugin:  ## One file that is `kubectl modelrollout`, for this platform and this Python

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import abort, footprint, promote, undo
+from benchmarks import abort, footprint, promote, scale, undo
 
 
 def main(arguments: list[str]) -> int:
     """The options are those that all have; 1 when a run did not show what it is about."""
-    everything = (abort.BENCHMARK, promote.BENCHMARK, undo.BENCHMARK, footprint.BENCHMARK)
+    everything = (abort.BENCHMARK, promote.BENCHMARK, undo.BENCHMARK, footprint.BENCHMARK, scale.BENCHMARK)
     return max(benchmark.main(arguments) for benchmark in everything)
 
 

@@ -33,7 +33,7 @@ STABLE, BAD = 101, 102
 _LIMITS = Limits(share=0.01, window=2.0, requests=10)
 _PATIENCE = 180.0
 _PATIENCE_EACH = 2.0
-_TEMPLATE = "crowd-template"
+TEMPLATE = "crowd-template"
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Crowd:
     def apply(self, version: int) -> None:
         """Wish for a version everywhere."""
         for name in self.names:
-            self.template.kube.apply(_manifest(self.template, name, version))
+            self.template.kube.apply(manifest(self.template, name, version))
 
     def scale(self, name: str, replicas: int) -> None:
         """Wish for so many pods of one of them."""
-        manifest = _manifest(self.template, name, STABLE)
-        manifest["spec"]["serving"]["replicas"] = replicas
-        self.template.kube.apply(manifest)
+        wish = manifest(self.template, name, STABLE)
+        wish["spec"]["serving"]["replicas"] = replicas
+        self.template.kube.apply(wish)
 
     def statuses(self) -> list[dict[str, Any]]:
         """The status of every rollout."""
@@ -90,7 +90,7 @@ class Crowd:
 @contextmanager
 def gathered(found: Lab, count: int) -> Iterator[Crowd]:
     """Names for a crowd, and its pods played, for the block; then everything of it is gone."""
-    template = Scene(found.state, _TEMPLATE)
+    template = Scene(found.state, TEMPLATE)
     names = tuple(f"{PREFIX}{number:03}" for number in range(count))
     crowd = Crowd(found, template, names, found.folder / "all-go-bad", found.folder / "ready.ndjson")
     crowd.bad.unlink(missing_ok=True)
@@ -118,7 +118,8 @@ def _pods(kube: Kube) -> int:
     return sum(1 for pod in pods if pod["metadata"]["name"].startswith(PREFIX))
 
 
-def _manifest(template: Scene, name: str, version: int) -> dict[str, Any]:
+def manifest(template: Scene, name: str, version: int) -> dict[str, Any]:
+    """One of the crowd: a step at weight 50 that only ends badly, judged each second over two."""
     metric = {
         "name": "error-rate", "kind": "ErrorRate", "test": "Limits", "window": "2s", "minRequests": _LIMITS.requests,
         "failures": 1, "limits": {"max": str(_LIMITS.share)},
@@ -132,7 +133,7 @@ def _manifest(template: Scene, name: str, version: int) -> dict[str, Any]:
     }  # fmt: skip
     made = template.manifest(version, strategy=strategy, analysis=analysis)
     made["spec"]["serving"]["replicas"] = 1
-    renamed: dict[str, Any] = json.loads(json.dumps(made).replace(_TEMPLATE, name))
+    renamed: dict[str, Any] = json.loads(json.dumps(made).replace(TEMPLATE, name))
     return renamed
 
 

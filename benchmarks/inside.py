@@ -2,22 +2,32 @@
 
 signal POD NUMBER    send a signal to a pod's model server
 usage                print what the operator's process uses, as JSON
+metrics              print what the operator counted of itself, as JSON
+scrape FILE PATTERN  have Prometheus scrape the pods of rollouts of this name alone; FILE is its configuration
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import signal
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from playground.components import OPERATOR_HEALTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SERVER = "playground.model_server"
 _OPERATOR = "modelrollout"
+_SAMPLE = re.compile(r"^modelrollout_(passes|api_requests)_total\{(.*)\} (\S+)$", re.MULTILINE)
+_READS = re.compile(r'verb="(get|list|watch)"', re.IGNORECASE)
 
 
 def main(arguments: list[str]) -> int:
@@ -32,6 +42,12 @@ def main(arguments: list[str]) -> int:
             usage = [_usage(pid) for pid in _running(_OPERATOR)]
             print(json.dumps(usage[0] if usage else None))
             return int(not usage)
+        case ["metrics"]:
+            print(json.dumps(_counted()))
+            return 0
+        case ["scrape", file, pattern]:
+            _scrape(Path(file), pattern)
+            return 0
         case _:
             print(__doc__, file=sys.stderr)
             return 2
@@ -66,6 +82,33 @@ def _usage(pid: int) -> dict[str, float]:
         "highestMB": int(sizes["VmHWM"][0]) * 1024 / 1e6,
         "cpuSeconds": (ticks[10] + ticks[11]) / second,
     }
+
+
+def _counted() -> dict[str, float]:
+    """Sums of counters on the operator's page, and how many seconds the page took."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    begin = time.perf_counter()
+    with direct.open(f"http://{OPERATOR_HEALTH}/metrics", timeout=60) as response:
+        page = response.read().decode()
+    sums = {"reads": 0.0, "writes": 0.0, "passes": 0.0, "seconds": time.perf_counter() - begin}
+    for name, labels, value in _SAMPLE.findall(page):
+        if name == "passes":
+            sums["passes"] += float(value)
+        elif 'resource="leases"' not in labels:
+            sums["reads" if _READS.search(labels) else "writes"] += float(value)
+    return sums
+
+
+def _scrape(file: Path, pattern: str) -> None:
+    """Narrow the configuration, and have it read anew."""
+    content = json.loads(file.read_text())
+    keep = {"action": "keep", "source_labels": ["__meta_kubernetes_pod_label_modelrollout_io_rollout"]}
+    content["scrape_configs"][0]["relabel_configs"].append({**keep, "regex": pattern})
+    file.write_text(json.dumps(content))
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cmdline").read_text().split("\0")[0].endswith("/prometheus"):
+                os.kill(int(folder.name), signal.SIGHUP)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from playground.node_agent.model import JsonObject
 
-_ROLLOUT, _TRACK = "modelrollout.io/rollout", "modelrollout.io/track"
+ROLLOUT, _TRACK = "modelrollout.io/rollout", "modelrollout.io/track"
 _GRPC, _REST = 8500, 8501
-_NODE = "crowd"
-_ROOM = {"cpu": "1000", "memory": "4Ti", "pods": "3000"}
+NODE = "crowd"
+_ROOM = {"cpu": "1000", "memory": "4Ti", "pods": "20000"}
 _AT_A_TIME = 8
 
 
@@ -59,7 +59,7 @@ class StubPods:
 
     def _saw(self, pod: JsonObject) -> None:
         metadata = pod["metadata"]
-        if not metadata.get("labels", {}).get(_ROLLOUT, "").startswith(self.prefix):
+        if not metadata.get("labels", {}).get(ROLLOUT, "").startswith(self.prefix):
             return
         leaving = "deletionTimestamp" in metadata
         key = f"{metadata['uid']}/{leaving}"
@@ -73,7 +73,7 @@ class StubPods:
         metadata, labels = pod["metadata"], pod["metadata"]["labels"]
         namespace, address = metadata["namespace"], f"10.244.{100 + number // 250}.{1 + number % 250}"
         async with self._slots:
-            name = f"{labels[_ROLLOUT]}-{labels[_TRACK]}"
+            name = f"{labels[ROLLOUT]}-{labels[_TRACK]}"
             config = await self.api.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
             server = StubServer(labels[_TRACK] == "canary", self.bad)
             server.configure_text(config["data"]["models.config"])
@@ -81,7 +81,7 @@ class StubPods:
             self.servers[address] = server
             path = f"/api/v1/namespaces/{namespace}/pods/{metadata['name']}/status"
             await self.api.patch(path, {"status": _running(pod, address)})
-        note = {"at": time.time(), "what": "ready", "name": labels[_ROLLOUT], "pod": metadata["name"]}
+        note = {"at": time.time(), "what": "ready", "name": labels[ROLLOUT], "pod": metadata["name"]}
         self.notes.write(json.dumps(note) + "\n")
 
     async def _end(self, pod: JsonObject) -> None:
@@ -98,10 +98,15 @@ class StubPods:
                 raise
 
 
+def stamp() -> str:
+    """This moment as the API server writes it."""
+    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _running(pod: JsonObject, address: str) -> JsonObject:
     """The status of a pod that is ready, as a strategic merge patch."""
-    moment = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    kinds = ("Initialized", "ContainersReady", "Ready")
+    moment = stamp()
+    kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     container = pod["spec"]["containers"][0]
     return {
         "phase": "Running",
@@ -120,8 +125,8 @@ def _running(pod: JsonObject, address: str) -> JsonObject:
 
 async def _make_node(api: Api) -> None:
     """A node with room for everybody."""
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": _NODE}}
-    moment = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+    moment = stamp()
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": moment, "lastHeartbeatTime": moment}
     try:
         await api.create("/api/v1/nodes", node)
@@ -129,9 +134,9 @@ async def _make_node(api: Api) -> None:
         if refused.status != 409:
             raise
     status = {"capacity": _ROOM, "allocatable": _ROOM, "conditions": [ready]}
-    await api.patch(f"/api/v1/nodes/{_NODE}/status", {"status": status})
+    await api.patch(f"/api/v1/nodes/{NODE}/status", {"status": status})
     # A new node is tainted as not ready, and no controller of the playground takes that off.
-    await api.patch(f"/api/v1/nodes/{_NODE}", {"spec": {"taints": []}}, MERGE)
+    await api.patch(f"/api/v1/nodes/{NODE}", {"spec": {"taints": []}}, MERGE)
 
 
 async def _play(options: argparse.Namespace, notes: IO[str]) -> None:
@@ -148,7 +153,7 @@ async def _play(options: argparse.Namespace, notes: IO[str]) -> None:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await runner.cleanup()
-        await api.delete(f"/api/v1/nodes/{_NODE}", {})  # nobody would run what is scheduled there from now on
+        await api.delete(f"/api/v1/nodes/{NODE}", {})  # nobody would run what is scheduled there from now on
 
 
 def _metrics(servers: dict[str, StubServer]) -> web.Application:

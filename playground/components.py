@@ -28,7 +28,7 @@ RELAYS = {
     "gateway": (API_ADDRESS, gateway.PORT),
     "prometheus": (API_ADDRESS, monitoring.PORT),
 }
-_OPERATOR_HEALTH = f"{API_ADDRESS}:8070"
+OPERATOR_HEALTH = f"{API_ADDRESS}:8070"
 _OUR_DEFINITIONS = REPOSITORY / "crds"
 _RIGHTS = REPOSITORY / "playground" / "manifests" / "operator-rbac.yaml"
 
@@ -98,10 +98,10 @@ def _operator(state: State) -> Component:
         OPERATOR,
         (sys.executable, "-m", "modelrollout", "run"),
         needs=needs,
-        ready=answers(f"http://{_OPERATOR_HEALTH}/readyz"),
+        ready=answers(f"http://{OPERATOR_HEALTH}/readyz"),
         env={
             "KUBECONFIG": str(state.kubeconfig(controlplane.OPERATOR)),
-            "MODELROLLOUT_HEALTH_ADDRESS": _OPERATOR_HEALTH,
+            "MODELROLLOUT_HEALTH_ADDRESS": OPERATOR_HEALTH,
             # One that is started again has its lease back at once.
             "MODELROLLOUT_IDENTITY": "playground",
             "MODELROLLOUT_LEASE_NAMESPACE": OPERATOR_NAMESPACE,

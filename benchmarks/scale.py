@@ -1,0 +1,203 @@
+"""`python -m benchmarks.scale`: 100, 1,000 and 5,000 objects on the real API server: start, rest, a tenth goes bad.
+
+Model servers, pods, controllers and gateway are stand-ins (benchmarks/stub_pods.py, benchmarks/stub_controllers.py): to
+the operator they are the same, and the machine is left to it, the API server and Prometheus.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from benchmarks.command import Benchmark, Budget, attempt
+from benchmarks.crowd import BAD, PREFIX, STABLE, TEMPLATE, manifest
+from benchmarks.figures import Figure, Run
+from benchmarks.timeline import percentile, zeros
+from playground import control, gateway, monitoring
+from playground.components import NODE_AGENT, OPERATOR
+from playground.scene import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from benchmarks.lab import Lab
+
+_MOVERS = f"{PREFIX}mover-"
+_RESTING = f"{PREFIX}rest-"
+_PLAYED = ("kube-controller-manager", "kube-scheduler", gateway.NAME, NODE_AGENT, monitoring.NAME)
+_CALM_SECONDS = 30.0
+_IDLE_SECONDS = 60.0
+_SECONDS_EACH = 2.0
+
+FIGURES = (
+    Figure("objects", "objects"),
+    Figure("healthySeconds", "new objects made to all healthy", "s"),
+    Figure("settleSeconds", "**start of the process to the last object reconciled**", "s"),
+    Figure("settleCpuSeconds", "the operator's CPU for that", "s"),
+    Figure("settleReads", "reads of the API for that"),
+    Figure("residentMB", "**resident memory, idle**", "MB"),
+    Figure("idleCpu", "**CPU, idle**", "% of a core"),
+    Figure("idleReads", "reads of the API in an idle minute"),
+    Figure("idleWrites", "**writes to the API in an idle minute, Leases aside**", worst_goal=0),
+    Figure("pageSeconds", "the page of metrics", "s"),
+    Figure("rolling", "rollouts that go bad in one moment"),
+    Figure("abortMedian", "going bad to weight 0 in the API, median", "s"),
+    Figure("abortP99", "**going bad to weight 0 in the API, 99 %**", "s", worst_goal=2),
+    Figure("highestMB", "resident memory, highest", "MB"),
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The objects that there are, and those who play what is around them."""
+
+    found: Lab
+    template: Scene
+    count: int
+    bad: Path
+
+    @property
+    def movers(self) -> list[str]:
+        """A tenth of all."""
+        return [f"{_MOVERS}{number:04}" for number in range(self.count // 10)]
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        return self.movers + [f"{_RESTING}{number:04}" for number in range(self.count - self.count // 10)]
+
+    def apply(self, names: list[str], version: int) -> None:
+        """Wish for a version."""
+        for name in names:
+            self.template.kube.apply(manifest(self.template, name, version))
+
+    def wait(self, what: str, names: list[str], fact: str, value: object) -> float:
+        """Until the observer has last seen this fact of all these objects; the moment at which the last came to it."""
+        wanted = set(names)
+
+        def moments() -> dict[str, float]:
+            last = {e.name: e for e in self.found.events() if e.what == "status" and e.name in wanted}
+            return {name: e.at for name, e in last.items() if e.facts.get(fact) == value}
+
+        patience = 120 + _SECONDS_EACH * len(names)
+        self.found.wait_for(what, lambda: _slowly(moments).keys() >= wanted, patience)
+        return max(moments().values())
+
+    def metrics(self) -> dict[str, float]:
+        """The operator's own counters: `reads` and `writes` of the API, `passes`, and `seconds` for the page."""
+        counted: dict[str, float] = json.loads(self.found.inside("metrics"))
+        return counted
+
+    def usage(self) -> dict[str, float]:
+        """See benchmarks.inside."""
+        used: dict[str, float] = json.loads(self.found.inside("usage"))
+        return used
+
+
+def _slowly(look: Callable[[], dict[str, float]]) -> dict[str, float]:
+    time.sleep(0.5)
+    return look()
+
+
+@contextmanager
+def _staged(found: Lab, count: int) -> Iterator[Stage]:
+    """Stand-ins at work for the block, outside of which the operator rests. Objects stay for the next variant."""
+    stage = Stage(found, Scene(found.state, TEMPLATE), count, found.folder / "movers-go-bad")
+    stage.bad.unlink(missing_ok=True)
+    notes = found.folder / "stub-pods.ndjson"
+    notes.unlink(missing_ok=True)
+    for name in (OPERATOR, *_PLAYED):
+        control.ask(found.state, "stop", name=name)
+    words = ("--prefix", PREFIX, "--bad", str(stage.bad), "--events", str(notes))
+    with (
+        found.process("-m", "benchmarks.stub_pods", *words) as pods,
+        found.process("-m", "benchmarks.stub_controllers", "--prefix", PREFIX),
+    ):
+        found.wait_for_start(pods, notes.exists)
+        try:
+            yield stage
+        finally:
+            control.ask(found.state, "stop", name=OPERATOR)
+            stage.template.kube.session.close()
+
+
+def _measured(count: int, found: Lab, _budget: Budget) -> Iterator[Run]:
+    with _staged(found, count) as stage:
+        yield attempt(partial(_run, stage))
+
+
+def _run(stage: Stage) -> Run:
+    stage.apply(stage.names, STABLE)
+    began = time.time()
+    control.ask(stage.found.state, "start", name=OPERATOR)
+    healthy = stage.wait("all healthy", stage.names, "phase", "Healthy") - began
+    run = {"objects": stage.count, "healthySeconds": round(healthy, 1)}
+    return run | _settle(stage) | _idle(stage) | _go_bad(stage)
+
+
+def _settle(stage: Stage) -> Run:
+    """A new process over objects that are as they should be."""
+    control.ask(stage.found.state, "stop", name=OPERATOR)
+    control.ask(stage.found.state, "start", name=OPERATOR)
+    stage.found.wait_for("a pass over every object", lambda: stage.metrics()["passes"] >= stage.count, 600)
+    usage, seen = stage.usage(), stage.metrics()
+    return {
+        "settleSeconds": round(time.time() - usage["started"], 1),
+        "settleCpuSeconds": round(usage["cpuSeconds"], 1),
+        "settleReads": seen["reads"],
+    }
+
+
+def _idle(stage: Stage) -> Run:
+    time.sleep(_CALM_SECONDS)
+    counted, before = stage.metrics(), stage.usage()
+    time.sleep(_IDLE_SECONDS)
+    after, now = stage.usage(), stage.metrics()
+    return {
+        "residentMB": round(after["residentMB"], 1),
+        "idleCpu": round(100 * (after["cpuSeconds"] - before["cpuSeconds"]) / _IDLE_SECONDS, 2),
+        "idleReads": now["reads"] - counted["reads"],
+        "idleWrites": now["writes"] - counted["writes"],
+        "pageSeconds": round(now["seconds"], 3),
+    }
+
+
+def _go_bad(stage: Stage) -> Run:
+    """A tenth rolls out and goes bad in one moment. Prometheus scrapes that tenth: it would not do more each second."""
+    control.ask(stage.found.state, "start", name=monitoring.NAME)
+    stage.found.inside("scrape", str(stage.found.state.data / "prometheus.yml"), f"{_MOVERS}.*")
+    stage.apply(stage.movers, BAD)
+    stage.wait("weight 50 everywhere", stage.movers, "live", 50)
+    time.sleep(5)  # the window is full of good answers
+    flipped = time.time()
+    stage.bad.write_text(str(flipped))
+    found = stage.found
+    found.wait_for("weight 0 everywhere", lambda: zeros(found.events(flipped)) >= set(stage.movers), 120)
+    zero = [e.at - flipped for e in found.events(flipped) if e.what == "weight" and e.facts["weight"] == 0]
+    highest = stage.usage()["highestMB"]
+    stage.wait("all taken back", stage.movers, "phase", "RolledBack")
+    control.ask(stage.found.state, "stop", name=monitoring.NAME)
+    return {
+        "rolling": len(stage.movers),
+        "abortMedian": percentile(zero, 0.5),
+        "abortP99": percentile(zero, 0.99),
+        "highestMB": round(highest, 1),
+    }
+
+
+BENCHMARK = Benchmark(
+    "scale",
+    str(__doc__).split("\n\n", 1)[0],
+    {f"{count:,}": partial(_measured, count) for count in (100, 1000, 5000)},
+    FIGURES,
+    minutes=120,
+)
+
+if __name__ == "__main__":
+    sys.exit(BENCHMARK.main(sys.argv[1:]))
