@@ -7,6 +7,8 @@ PLAYGROUND := $(PYTHON) -m playground
 UV_VERSION := 0.13.8
 # Rollouts mostly wait; two cores carry this many at a time.
 SIDE_BY_SIDE ?= 6
+# Whoever is done takes over what others have not begun: tests take between a second and minutes.
+SHARED := --dist worksteal -n
 PLUGIN := dist/kubectl-modelrollout
 # What takes long is left to `make test-all`.
 SELECTED := -m "not long"
@@ -48,12 +50,12 @@ format:  ## Format, and repair what can be repaired by itself
 	$(RUN) ruff check --fix .
 
 test-unit:  ## Unit and contract tests: seconds
-	$(RUN) pytest tests/unit tests/contract tests/planning tests/cli tests/gitops tests/chart --ignore-glob="*/on_playground" -n auto $(SELECTED)
+	$(RUN) pytest tests/unit tests/contract tests/planning tests/cli tests/gitops tests/chart --ignore-glob="*/on_playground" $(SHARED) auto $(SELECTED)
 
 test-integration:  ## Playground and integration tests: real control plane, gateway and Prometheus
 	$(RUN) pytest tests/playground $(SELECTED)
-	$(RUN) pytest tests/integration tests/cli/on_playground tests/gitops/on_playground -n $(SIDE_BY_SIDE) $(SELECTED)
-	$(RUN) pytest tests/interference -n $(SIDE_BY_SIDE) $(SELECTED)
+	$(RUN) pytest tests/integration tests/cli/on_playground tests/gitops/on_playground $(SHARED) $(SIDE_BY_SIDE) $(SELECTED)
+	$(RUN) pytest tests/interference $(SHARED) $(SIDE_BY_SIDE) $(SELECTED)
 	$(RUN) pytest tests/disruption $(SELECTED)
 
 bench-judge:  ## Try the judge and its rivals on the same simulated answers; tables and plots go to docs/judge-benchmark.md
