@@ -23,11 +23,12 @@ EVERYTHING = (
     "networkPolicy.enabled=true",
 )
 """What is off by default, switched on."""
+_OLDEST = ("--kube-version", "1.31.0")
 
 
 @dataclass(frozen=True)
 class Helm:
-    """One of the two."""
+    """One of the two. Built from its module, Helm 3 does not know which Kubernetes it is for: it is told."""
 
     program: Path
 
@@ -37,13 +38,13 @@ class Helm:
 
     def template(self, *values: str) -> list[dict[str, Any]]:
         """The objects of a release `modelrollout` in `modelrollout-system` with these values set."""
-        done = self.run("template", "modelrollout", CHART, "-n", "modelrollout-system", *_set(values))
+        done = self.run("template", "modelrollout", CHART, "-n", "modelrollout-system", *_OLDEST, *_set(values))
         assert done.returncode == 0, done.stderr
         return [each for each in yaml.safe_load_all(done.stdout) if each]
 
     def refusal(self, *values: str) -> str:
         """What it says to values that are wrong."""
-        done = self.run("template", "modelrollout", CHART, *_set(values))
+        done = self.run("template", "modelrollout", CHART, *_OLDEST, *_set(values))
         assert done.returncode, done.stdout
         return done.stderr
 
