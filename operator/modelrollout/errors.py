@@ -31,3 +31,7 @@ class ServerUnavailable(OperatorError):
 
 class ReloadRefused(OperatorError):
     """A model server answered a reload call with an error; the message is its own."""
+
+
+class UnusableFile(OperatorError):
+    """A file that a flag names is missing or is not what it should be; the message has flag and path, no content."""

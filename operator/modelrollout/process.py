@@ -26,6 +26,7 @@ from modelrollout.alerting import AlertBoard, alert_receiver
 from modelrollout.cache import ObjectCache
 from modelrollout.contact import Contact
 from modelrollout.election import Alone, Candidate, Elector
+from modelrollout.errors import UnusableFile
 from modelrollout.handlers import WatchThread
 from modelrollout.health import Check, Pulse, health_server
 from modelrollout.logs import configure_logging
@@ -44,6 +45,7 @@ _log = structlog.get_logger(__name__)
 async def run(settings: OperatorSettings) -> None:
     """Run until a signal asks to end. Raises whatever ended a part of the operator."""
     stopped = _stop_signal()
+    _check_files(settings)
     credentials = Credentials(settings.kubeconfig)
     await credentials.load()
     async with AsyncExitStack() as stack:
@@ -51,7 +53,8 @@ async def run(settings: OperatorSettings) -> None:
         clock, cache, queue, contact = SystemClock(), ObjectCache(), WorkQueue(), Contact()
         election = _election(settings, direct, clock)
         client = direct.fenced(election)
-        servers, metrics = GrpcModelServers(fence=election), PrometheusMetrics()
+        servers = GrpcModelServers(fence=election, access=settings.model_servers)
+        metrics = PrometheusMetrics(settings.prometheus)
         stack.push_async_callback(servers.close)
         stack.callback(metrics.close)
         cluster, recorder = KubernetesCluster(client, cache), EventRecorder(client, clock)
@@ -98,6 +101,15 @@ def main(arguments: Sequence[str]) -> None:
     logging.shutdown()
     # Threads of kopf may hang, and a query may wait for its timeout; neither may delay the next start.
     os._exit(code)
+
+
+def _check_files(settings: OperatorSettings) -> None:
+    """Tell at once which file cannot be used. That is no reason to end: aborts must go on being carried out."""
+    for access in (settings.prometheus, settings.model_servers):
+        try:
+            access.check()
+        except UnusableFile as error:
+            _log.error("a file cannot be used", error=str(error))
 
 
 def _notifier(settings: OperatorSettings, events: Events) -> Notifier | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelrollout.access import ModelServerAccess, PrometheusAccess, SecretFile, Tls, origin
 from modelrollout.core.topics import Topic
 from modelrollout.election import Terms
 
@@ -34,8 +35,8 @@ class OperatorSettings:
     `kubeconfig` None means the pod's service account, or `~/.kube/config` outside a cluster. No `namespaces` means all
     of them. `health` is the address of `/livez`, `/readyz` and `/metrics`, None for none; `alerts` that of
     Alertmanager's webhook, whose callers bear the token in file `alerts_token`. `notify_urls` is a file of URLs for
-    apprise, None to tell nobody, and `notify` what to tell. `election` is None for a process that
-    is alone.
+    apprise, None to tell nobody, and `notify` what to tell. `prometheus` and `model_servers` say how these are spoken
+    to. `election` is None for a process that is alone.
     """
 
     kubeconfig: str | None = None
@@ -47,6 +48,8 @@ class OperatorSettings:
     alerts_token: Path | None = None
     notify_urls: Path | None = None
     notify: frozenset[Topic] = frozenset(Topic)
+    prometheus: PrometheusAccess = field(default_factory=PrometheusAccess)
+    model_servers: ModelServerAccess = field(default_factory=ModelServerAccess)
     election: Election | None = field(default_factory=Election)
 
 
@@ -70,6 +73,8 @@ def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> O
         alerts_token=parsed.alerts_token_file,
         notify_urls=parsed.notify_urls_file,
         notify=parsed.notify_on,
+        prometheus=_prometheus(parser, parsed),
+        model_servers=_model_servers(parser, parsed),
         election=election if parsed.leader_election else None,
     )
 
@@ -93,6 +98,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument("--log-format", choices=_FORMATS, default=environment.get("MODELROLLOUT_LOG_FORMAT", "json"))
     parser.add_argument("--log-level", choices=_LEVELS, default=environment.get("MODELROLLOUT_LOG_LEVEL", "INFO"))
     _add_files_and_addresses(parser, environment)
+    _add_access(parser, environment)
     _add_election(parser, environment)
     return parser
 
@@ -116,6 +122,60 @@ def _add_files_and_addresses(parser: argparse.ArgumentParser, environment: Mappi
     flag("notify-urls-file", Path, "tell people: URLs for apprise, one a line", None, "nobody", "PATH")
     told = f"what to tell, of {','.join(Topic)}"
     flag("notify-on", _topics, told, frozenset(Topic), "all of it", "TOPICS")
+
+
+def _add_access(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    text = "TLS and credentials for neighbours, from files: mounted Secrets, read again whenever they change."
+    flag = _flags(parser.add_argument_group("access", text).add_argument, environment)
+
+    def file(name: str, text: str, said: str = "none") -> None:
+        flag(name, lambda path: SecretFile(f"--{name}", Path(path)), text, None, said, "PATH")
+
+    file("model-server-ca-file", "speak TLS to model servers, whose certificates are from these", "plain gRPC")
+    file("model-server-cert-file", "our certificate for model servers")
+    file("model-server-key-file", "its key")
+    flag("model-server-name", str, "the name that their certificates are for", "", "the pod's IP", "NAME")
+    to = "where the following is for, e.g. https://prometheus.monitoring:9090; it is sent nowhere else"
+    flag("prometheus-addresses", _origins, to, frozenset(), "nowhere", "URLS")
+    file("prometheus-ca-file", "its certificate is from these", "the system's")
+    file("prometheus-cert-file", "our certificate for it")
+    file("prometheus-key-file", "its key")
+    file("prometheus-token-file", "a bearer token for it")
+    file("prometheus-user-file", "a user's name for it")
+    file("prometheus-password-file", "that user's password")
+
+
+def _model_servers(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> ModelServerAccess:
+    tls = Tls(parsed.model_server_ca_file, parsed.model_server_cert_file, parsed.model_server_key_file)
+    if (tls.certificate is None) != (tls.key is None):
+        parser.error("--model-server-cert-file and --model-server-key-file go together")
+    if tls.ca is None and (tls.certificate is not None or parsed.model_server_name):
+        parser.error("--model-server-cert-file and --model-server-name need --model-server-ca-file")
+    return ModelServerAccess(tls, parsed.model_server_name)
+
+
+def _prometheus(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> PrometheusAccess:
+    tls = Tls(parsed.prometheus_ca_file, parsed.prometheus_cert_file, parsed.prometheus_key_file)
+    token, user, password = parsed.prometheus_token_file, parsed.prometheus_user_file, parsed.prometheus_password_file
+    access = PrometheusAccess(parsed.prometheus_addresses, tls, token, user, password)
+    if (tls.certificate is None) != (tls.key is None):
+        parser.error("--prometheus-cert-file and --prometheus-key-file go together")
+    if (user is None) != (password is None):
+        parser.error("--prometheus-user-file and --prometheus-password-file go together")
+    if token is not None and user is not None:
+        parser.error("--prometheus-token-file and --prometheus-user-file exclude each other")
+    if access.files and not access.origins:
+        parser.error(
+            f"{access.files[0].flag} needs --prometheus-addresses: it is not for whomever a ModelRollout names"
+        )
+    return access
+
+
+def _origins(text: str) -> frozenset[str]:
+    try:
+        return frozenset(origin(address) for address in _names(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _topics(text: str) -> frozenset[Topic]:

@@ -2,108 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
 import grpc
-import grpc.aio
 import pytest
 
 from modelrollout.adapters.model_servers import GrpcModelServers
-from modelrollout.adapters.protos import (
-    GetModelMetadataRequest,
-    GetModelMetadataResponse,
-    GetModelStatusRequest,
-    GetModelStatusResponse,
-    ReloadConfigRequest,
-    ReloadConfigResponse,
-)
 from modelrollout.core.model_config import ModelTarget
 from modelrollout.core.snapshot import LoadState, ServerReport, VersionState
 from modelrollout.errors import ReloadRefused, ServerUnavailable
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.unit.canned_server import Canned, serving
 
 TARGET = ModelTarget("m", "/models/m", (101, 102), (("stable", 101),))
-
-
-@dataclass
-class Canned:
-    """What a server answers: states by number, labels, and codes for calls that fail."""
-
-    states: dict[int, tuple[int, int, str]] = field(default_factory=dict)
-    labels: dict[str, int] = field(default_factory=dict)
-    status_error: tuple[grpc.StatusCode, str] | None = None
-    label_error: tuple[grpc.StatusCode, str] = (
-        grpc.StatusCode.INVALID_ARGUMENT,
-        "Unrecognized servable version label: x",
-    )
-    reload_error: tuple[grpc.StatusCode, str] | None = None
-    reloaded: list[Any] = field(default_factory=list)
-
-    async def status(self, _: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        """GetModelStatus."""
-        if self.status_error:
-            await context.abort(*self.status_error)
-        answer = GetModelStatusResponse()
-        for version, (state, code, message) in self.states.items():
-            answer.model_version_status.add(
-                version=version, state=state, status={"error_code": code, "error_message": message}
-            )
-        return answer
-
-    async def metadata(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        """GetModelMetadata."""
-        assert list(request.metadata_field) == ["signature_def"]
-        spec = request.model_spec
-        version = self.labels.get(spec.version_label) if spec.version_label else spec.version.value
-        if version is None:
-            await context.abort(*self.label_error)
-        if self.states.get(int(version or 0), (0,))[0] != 30:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "Servable not found")
-        answer = GetModelMetadataResponse()
-        answer.model_spec.version.value = version
-        return answer
-
-    async def reload(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        """HandleReloadConfigRequest."""
-        self.reloaded.append(request)
-        if self.reload_error:
-            await context.abort(*self.reload_error)
-        return ReloadConfigResponse()
-
-
-@asynccontextmanager
-async def serving(canned: Canned, kept: float = 10.0) -> AsyncIterator[GrpcModelServers]:
-    """The adapter for servers on the port where the canned one listens."""
-    server = grpc.aio.server()
-    handlers: dict[str, dict[str, tuple[Any, Any]]] = {
-        "tensorflow.serving.ModelService": {
-            "GetModelStatus": (canned.status, GetModelStatusRequest),
-            "HandleReloadConfigRequest": (canned.reload, ReloadConfigRequest),
-        },
-        "tensorflow.serving.PredictionService": {"GetModelMetadata": (canned.metadata, GetModelMetadataRequest)},
-    }
-    for service, methods in handlers.items():
-        made: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            name: grpc.unary_unary_rpc_method_handler(
-                call,
-                request_deserializer=request.FromString,
-                response_serializer=lambda message: message.SerializeToString(),
-            )
-            for name, (call, request) in methods.items()
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, made),))
-    port = server.add_insecure_port("0.0.0.0:0")
-    await server.start()
-    servers = GrpcModelServers(port, kept)
-    try:
-        yield servers
-    finally:
-        await servers.close()
-        await server.stop(None)
 
 
 async def test_a_report_tells_states_labels_and_what_answers() -> None:

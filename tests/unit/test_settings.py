@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from modelrollout.access import ModelServerAccess, PrometheusAccess, SecretFile, Tls
 from modelrollout.core.topics import Topic
 from modelrollout.election import Terms
 from modelrollout.settings import Election, OperatorSettings, load_settings
@@ -57,6 +58,25 @@ def test_alerts_and_notifications_are_read() -> None:
     assert read.notify == {Topic.ABORTED, Topic.STALLED}
 
 
+def test_access_to_neighbours_is_read() -> None:
+    """Each file keeps the flag that names it, for errors; addresses are compared by scheme, host and port."""
+
+    def file(name: str, path: str) -> SecretFile:
+        return SecretFile(f"--{name}-file", Path(path))
+
+    environment = {
+        "MODELROLLOUT_MODEL_SERVER_CA_FILE": "/m/ca",
+        "MODELROLLOUT_PROMETHEUS_ADDRESSES": "https://Thanos.ops/x, http://p:9090",
+        "MODELROLLOUT_PROMETHEUS_TOKEN_FILE": "/p/token",
+    }
+    files = ["--prometheus-cert-file", "/p/crt", "--prometheus-key-file", "/p/key"]
+    read = load_settings(["--model-server-name", "models", *files], environment)
+    assert read.model_servers == ModelServerAccess(Tls(file("model-server-ca", "/m/ca")), "models")
+    tls = Tls(None, file("prometheus-cert", "/p/crt"), file("prometheus-key", "/p/key"))
+    origins = frozenset({"https://thanos.ops:443", "http://p:9090"})
+    assert read.prometheus == PrometheusAccess(origins, tls, file("prometheus-token", "/p/token"))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -68,6 +88,12 @@ def test_alerts_and_notifications_are_read() -> None:
         ["--leader-election", "maybe"],
         ["--lease-duration", "5"],
         ["--lease-retry-period", "10"],
+        ["--model-server-cert-file", "/c"],
+        ["--model-server-name", "models"],
+        ["--prometheus-token-file", "/t"],
+        ["--prometheus-addresses", "prometheus:9090"],
+        ["--prometheus-key-file", "/k", "--prometheus-addresses", "http://p"],
+        ["--prometheus-password-file", "/w", "--prometheus-addresses", "http://p"],
     ],
 )
 def test_a_wrong_setting_ends_the_start_with_a_message(

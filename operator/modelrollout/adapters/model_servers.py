@@ -3,12 +3,14 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf import text_format
 
+from modelrollout.access import Fresh, ModelServerAccess
 from modelrollout.adapters.protos import (
     GetModelMetadataRequest,
     GetModelStatusRequest,
@@ -21,7 +23,7 @@ from modelrollout.adapters.protos import (
 from modelrollout.core.model_config import ModelTarget, render
 from modelrollout.core.names import GRPC_PORT, Track
 from modelrollout.core.snapshot import LoadState, ServerReport, VersionState
-from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavailable
+from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavailable, UnusableFile
 from modelrollout.ports import Fence
 
 _REPORT_DEADLINE = 2.0
@@ -42,27 +44,47 @@ _NO_ANSWER = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, gr
 _NO_LABELS_YET = "Model labels does not init yet"
 
 
-class GrpcModelServers:
-    """One channel per address, closed once it was not used for a while."""
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A channel, what secures it, and when it was last used."""
 
-    def __init__(self, port: int = GRPC_PORT, kept: float = _KEPT, fence: Fence | None = None) -> None:
+    used: float
+    credentials: grpc.ChannelCredentials | None
+    channel: grpc.aio.Channel
+
+
+class GrpcModelServers:
+    """One channel per address, closed once it was not used for a while, or when our certificates were replaced."""
+
+    def __init__(
+        self,
+        port: int = GRPC_PORT,
+        kept: float = _KEPT,
+        fence: Fence | None = None,
+        access: ModelServerAccess | None = None,
+    ) -> None:
         """`port` is every server's gRPC port; channels that were not used for `kept` seconds are closed."""
         self._fence = fence
         self._port = port
         self._kept = kept
-        self._channels: OrderedDict[str, tuple[float, grpc.aio.Channel]] = OrderedDict()
+        access = access or ModelServerAccess()
+        self._credentials = Fresh(access.tls.files, lambda: _credentials(access))
+        self._options = (*_OPTIONS, *([("grpc.ssl_target_name_override", access.name)] if access.name else ()))
+        self._channels: OrderedDict[str, _Open] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def report(self, ip: str, model: str) -> ServerReport:
         """Versions, labels `stable` and `canary`, and which versions answer. Raises ServerUnavailable."""
-        channel = self._channel(ip)
         try:
+            channel = self._channel(ip)
             versions, labels = await asyncio.gather(
                 _versions(channel, model),
                 asyncio.gather(*(_resolve(channel, model, version_label=track.value) for track in Track)),
             )
             available = [item.version for item in versions if item.state is LoadState.AVAILABLE]
             answers = await asyncio.gather(*(_resolve(channel, model, version=version) for version in available))
+        except UnusableFile as error:
+            raise ServerUnavailable(str(error)) from error
         except grpc.aio.AioRpcError as error:
             raise ServerUnavailable(_told(error)) from error
         return ServerReport(
@@ -74,11 +96,11 @@ class GrpcModelServers:
     async def reload(self, ip: str, target: ModelTarget) -> None:
         """Replace the configuration. Raises ReloadRefused, and ServerUnavailable (then it may have been taken)."""
         request = ReloadConfigRequest(config=text_format.Parse(render(target), ModelServerConfig()))
-        stub = ModelServiceStub(self._channel(ip))
         try:
+            stub = ModelServiceStub(self._channel(ip))
             deadline = min(_RELOAD_DEADLINE, self._fence.permit()) if self._fence else _RELOAD_DEADLINE
             answer = await stub.HandleReloadConfigRequest(request, timeout=deadline)
-        except ClusterUnavailable as error:
+        except (ClusterUnavailable, UnusableFile) as error:
             raise ReloadRefused(str(error)) from error
         except grpc.aio.AioRpcError as error:
             raise (ServerUnavailable if error.code() in _NO_ANSWER else ReloadRefused)(_told(error)) from error
@@ -88,26 +110,49 @@ class GrpcModelServers:
     async def close(self) -> None:
         """Close every channel."""
         while self._channels:
-            _, (_, channel) = self._channels.popitem()
-            await channel.close()
+            _, known = self._channels.popitem()
+            await known.channel.close()
 
     def _channel(self, ip: str) -> grpc.aio.Channel:
-        now = asyncio.get_running_loop().time()
-        _, channel = self._channels.pop(ip, (now, None))
-        if channel is None:
-            host = f"[{ip}]" if ":" in ip else ip
-            channel = grpc.aio.insecure_channel(f"{host}:{self._port}", options=_OPTIONS)
-        self._channels[ip] = (now, channel)
+        """Raises UnusableFile."""
+        credentials = self._credentials.get()
+        now, known = asyncio.get_running_loop().time(), self._channels.pop(ip, None)
+        if known is not None and known.credentials is not credentials:
+            self._close(known)
+            known = None
+        channel = known.channel if known is not None else self._open(ip, credentials)
+        self._channels[ip] = _Open(now, credentials, channel)
         self._close_unused(now - self._kept)
         return channel
 
+    def _open(self, ip: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+        address = f"[{ip}]:{self._port}" if ":" in ip else f"{ip}:{self._port}"
+        if credentials is None:
+            return grpc.aio.insecure_channel(address, options=self._options)
+        return grpc.aio.secure_channel(address, credentials, options=self._options)
+
     def _close_unused(self, since: float) -> None:
         """The longest unused come first."""
-        while (first := next(iter(self._channels.values())))[0] < since:
-            self._channels.popitem(last=False)
-            task = asyncio.create_task(first[1].close(grace=_RELOAD_DEADLINE))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+        while next(iter(self._channels.values())).used < since:
+            _, first = self._channels.popitem(last=False)
+            self._close(first)
+
+    def _close(self, known: _Open) -> None:
+        """Calls under way are let end."""
+        task = asyncio.create_task(known.channel.close(grace=_RELOAD_DEADLINE))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def _credentials(access: ModelServerAccess) -> grpc.ChannelCredentials | None:
+    """None for plain gRPC. Raises UnusableFile: gRPC itself would only fail at each handshake."""
+    access.check()
+    ca, certificate, key = access.tls.ca, access.tls.certificate, access.tls.key
+    if ca is None:
+        return None
+    if certificate is None or key is None:
+        return grpc.ssl_channel_credentials(ca.text().encode())
+    return grpc.ssl_channel_credentials(ca.text().encode(), key.text().encode(), certificate.text().encode())
 
 
 async def _versions(channel: grpc.aio.Channel, model: str) -> list[VersionState]:

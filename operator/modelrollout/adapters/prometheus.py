@@ -6,6 +6,7 @@ threads, without retries, under a deadline, and a response hook keeps what it wo
 
 import asyncio
 import math
+import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,10 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
+from modelrollout.access import Fresh, PrometheusAccess
 from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters, bad_query, latency_query, scraped_query
-from modelrollout.errors import MetricsUnavailable, QueryRefused
+from modelrollout.errors import MetricsUnavailable, QueryRefused, UnusableFile
 from modelrollout.metrics import QUERIES, counted
 from modelrollout.ports import MetricSource
 
@@ -54,12 +56,14 @@ class _Endpoint:
 
 
 class PrometheusMetrics:
-    """One client per address."""
+    """One client per address; another one when a file of our access to it was replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, access: PrometheusAccess | None = None) -> None:
         """Threads start with the first query."""
+        self._access = access or PrometheusAccess()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
-        self._endpoints: dict[str, _Endpoint] = {}
+        self._endpoints: dict[str, Fresh[_Endpoint]] = {}
+        self._sessions: dict[str, requests.Session] = {}
         self._heard = threading.local()
 
     async def counters(
@@ -97,13 +101,16 @@ class PrometheusMetrics:
     def close(self) -> None:
         """End the threads; queries under way are left to their timeouts."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for session in self._sessions.values():
+            session.close()
 
     async def _ask(self, source: MetricSource, promql: str, at: datetime) -> Sequence[Any]:
         """The `result` of an instant query within the source's timeout."""
-        endpoint, seconds = self._endpoint(source.address), source.timeout.total_seconds()
+        seconds = source.timeout.total_seconds()
         deadline = time.monotonic() + seconds
         try:
             with counted(QUERIES):
+                endpoint = self._endpoint(source.address)
                 async with asyncio.timeout(seconds):
                     await endpoint.slots.acquire()
                     loop = asyncio.get_running_loop()
@@ -112,17 +119,28 @@ class PrometheusMetrics:
                     # The thread goes on after the deadline, and so does its claim to a slot.
                     return await asyncio.shield(work)
         except TimeoutError:
-            raise MetricsUnavailable(f"{endpoint.host} did not answer within {seconds:g} s") from None
+            raise MetricsUnavailable(f"{_host(source.address)} did not answer within {seconds:g} s") from None
 
     def _endpoint(self, address: str) -> _Endpoint:
+        """Raises MetricsUnavailable when a file of ours cannot be used."""
         if address not in self._endpoints:
-            session = requests.Session()
-            # No proxies for an address inside the cluster, and no passwords out of ~/.netrc.
-            session.trust_env = False
-            session.hooks["response"].append(self._listen)
-            client = PrometheusConnect(address.rstrip("/"), retry=Retry(total=0), session=session)
-            self._endpoints[address] = _Endpoint(client, _host(address))
-        return self._endpoints[address]
+            access = self._access.for_address(address)
+            self._endpoints[address] = Fresh(access.files, lambda: self._connect(address, access))
+        try:
+            return self._endpoints[address].get()
+        except UnusableFile as error:
+            raise MetricsUnavailable(str(error)) from None
+
+    def _connect(self, address: str, access: PrometheusAccess) -> _Endpoint:
+        """Raises UnusableFile."""
+        session = _session(access)
+        if address in self._sessions:
+            # Its connections were made with files that are no longer valid.
+            self._sessions[address].close()
+        self._sessions[address] = session
+        session.hooks["response"].append(self._listen)
+        client = PrometheusConnect(address.rstrip("/"), retry=Retry(total=0), session=session)
+        return _Endpoint(client, _host(address))
 
     def _fetch(self, endpoint: _Endpoint, promql: str, at: datetime, deadline: float) -> Sequence[Any]:
         """Runs in a thread of the pool. Raises MetricsUnavailable and QueryRefused."""
@@ -156,6 +174,23 @@ class PrometheusMetrics:
         heard.status = response.status_code
         heard.error = str(told.get("error", ""))[:500]
         heard.warnings = tuple(str(warning) for warning in told.get("warnings") or ())
+
+
+def _session(access: PrometheusAccess) -> requests.Session:
+    """Raises UnusableFile."""
+    access.check()
+    session, tls = requests.Session(), access.tls
+    # No proxies for an address inside the cluster, and no passwords out of ~/.netrc.
+    session.trust_env = False
+    if tls.ca is not None:
+        session.verify = str(tls.ca.path)
+    if tls.certificate is not None and tls.key is not None:
+        session.cert = (str(tls.certificate.path), str(tls.key.path))
+    if access.token is not None:
+        session.headers["Authorization"] = f"Bearer {access.token.text()}"
+    if access.user is not None and access.password is not None:
+        session.auth = (access.user.text(), access.password.text())
+    return session
 
 
 def _release(endpoint: _Endpoint, done: asyncio.Future[Any]) -> None:
@@ -220,6 +255,8 @@ def _why(host: str, error: Exception, heard: _Heard) -> str:
     """What went wrong in a few words, without the address: it may hold a password."""
     if isinstance(error, requests.Timeout):
         return f"{host} did not answer in time"
+    if (cause := _cause(error)) is not None:
+        return f"{host}: {cause}"
     if heard.error:
         return f"{host}: {heard.error}"
     if isinstance(error, requests.ConnectionError):
@@ -227,6 +264,17 @@ def _why(host: str, error: Exception, heard: _Heard) -> str:
     if isinstance(error, requests.RequestException) and not heard.status:
         return f"{host}: {type(error).__name__}"
     return f"{host} does not answer as Prometheus does"
+
+
+def _cause(error: object) -> str | None:
+    """What ended a connection that there was, dug out of what the libraries wrapped around it."""
+    while isinstance(error, Exception) and not isinstance(error, ssl.SSLError | ConnectionResetError):
+        error = getattr(error, "reason", None) or next((arg for arg in error.args if isinstance(arg, Exception)), None)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}"
+    return "it closed the connection" if isinstance(error, ConnectionResetError) else None
 
 
 def _host(address: str) -> str:
