@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, assert_never
@@ -16,7 +15,7 @@ from modelrollout.core.snapshot import Snapshot
 from modelrollout.core.values import JSON
 from modelrollout.errors import ClusterUnavailable, Conflict, Refused
 from modelrollout.metrics import REPAIRS
-from modelrollout.ports import Clock, Cluster, Events, Key, View
+from modelrollout.ports import Clock, Cluster, Events, Key, View, Wake
 from modelrollout.probes import Probe
 from modelrollout.repairs import TRUCE, ObjectName, Repairs
 
@@ -54,7 +53,7 @@ class Actor:
     cluster: Cluster
     events: Events
     clock: Clock
-    wake: Callable[[Key], None]
+    wake: Wake
 
     async def perform(
         self, rollout: JSON, snapshot: Snapshot, probe: Probe, written: Written, actions: tuple[Action, ...]

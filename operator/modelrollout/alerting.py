@@ -17,7 +17,7 @@ from aiohttp import web
 
 from modelrollout.core.alerts import NAMESPACE, Alert, concerns
 from modelrollout.core.values import JSON
-from modelrollout.ports import Clock, Key
+from modelrollout.ports import Clock, Key, Wake
 from modelrollout.webserver import served
 
 PATH = "/alertmanager"
@@ -46,7 +46,7 @@ class AlertBoard:
 
     rollouts: Rollouts
     clock: Clock
-    wake: Callable[[Key], None]
+    wake: Wake
     _heard: OrderedDict[tuple[Key, str, str], Alert] = field(default_factory=OrderedDict)
     _of: dict[Key, list[Alert]] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class AlertBoard:
         if len(self._heard) > _REMEMBERED:
             (key, *_), oldest = self._heard.popitem(last=False)
             self._of[key].remove(oldest)
-        self.wake(which[0])
+        self.wake(which[0], urgent=True)
 
 
 @asynccontextmanager

@@ -20,6 +20,14 @@ class Key(NamedTuple):
     name: str
 
 
+class Wake(Protocol):
+    """Has a ModelRollout reconciled soon; an urgent one before all others, as its canary was just proved bad."""
+
+    def __call__(self, key: Key, *, urgent: bool = False) -> None:
+        """Nothing happens yet."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MetricSource:
     """A Prometheus and how long one query may take."""

@@ -18,7 +18,7 @@ from modelrollout.core.snapshot import Capacity, ReloadCall, Server
 from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavailable
 from modelrollout.measuring import measure
 from modelrollout.metrics import RELOADS
-from modelrollout.ports import Capacities, Clock, Key, Metrics, ModelServers
+from modelrollout.ports import Capacities, Clock, Key, Metrics, ModelServers, Wake
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class Probe:
 
     key: Key
     sources: Sources
-    wake: Callable[[Key], None]
+    wake: Wake
     servers: dict[str, Server] = field(default_factory=dict)
     analysed: Analysed | None = None
     measured: datetime | None = None
@@ -139,7 +139,7 @@ class Probe:
         while (plan := self._wanted.metrics) is not None:
             self.analysed = await measure(plan, self.analysed, self.sources.metrics, self.sources.clock.now())
             self.measured = self.sources.clock.now()
-            self.wake(self.key)
+            self.wake(self.key, urgent=self.analysed.proves_bad())
             await asyncio.sleep(plan.analysis.interval.total_seconds())
 
     async def _read_capacity(self) -> None:

@@ -37,7 +37,7 @@ from modelrollout.reconciler import Reconciler
 from modelrollout.resources import ROLLOUTS
 from modelrollout.settings import OperatorSettings, load_settings
 from modelrollout.supervisor import Supervisor
-from modelrollout.workqueue import WorkQueue, run_workers
+from modelrollout.workqueue import WorkQueue, run_passes
 
 _log = structlog.get_logger(__name__)
 
@@ -161,7 +161,7 @@ async def _lead(
 
 async def _work(supervisor: Supervisor, queue: WorkQueue, reconciler: Reconciler) -> None:
     await supervisor.refresh()
-    await run_workers(queue, reconciler.reconcile)
+    await run_passes(queue, reconciler.reconcile)
 
 
 async def _first_to_end(*parts: Awaitable[object]) -> None:

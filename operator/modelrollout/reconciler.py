@@ -28,7 +28,7 @@ from modelrollout.core.status_json import status_from_json, status_to_json
 from modelrollout.core.story import stalled_alone
 from modelrollout.core.values import JSON
 from modelrollout.metrics import ENDED
-from modelrollout.ports import Cluster, Events, Key, View
+from modelrollout.ports import Cluster, Events, Key, View, Wake
 from modelrollout.probes import Probe, Sources
 
 log = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ class Reconciler:
     cluster: Cluster
     sources: Sources
     events: Events
-    wake: Callable[[Key], None]
+    wake: Wake
     contact: Contact = field(default_factory=Contact)
     told: Callable[[Key], tuple[Alert, ...]] = lambda _key: ()
     _known: dict[Key, _Remembered] = field(default_factory=dict)
@@ -142,10 +142,16 @@ class Reconciler:
                     known.route, known.route_seen = now, self.sources.clock.now()
 
     async def _act(self, key: Key, known: _Remembered, rollout: JSON, snapshot: Snapshot, decision: Decision) -> bool:
-        """Traffic safety, then the status, then the rest. True when anything was written to the cluster."""
+        """Traffic safety, then the status, then the rest; an abort is a pass by itself. True when anything was written.
+
+        What an abort leaves to do is in the marker that the route then has, so that others are not kept waiting for it.
+        """
         probe, written = known.probe, known.written
         actor = Actor(self.view, self.cluster, self.events, self.sources.clock, self.wake)
         wrote = await actor.perform(rollout, snapshot, probe, written, decision.first)
+        if wrote and decision.aborts:
+            self.wake(key)
+            return True
         status = status_to_json(decision.status)
         # An older definition drops fields that it does not know: what it made of this very status is no difference.
         if status != rollout.get("status", {}) and known.stored != (status, rollout.get("status")):

@@ -1,12 +1,13 @@
 """A queue of keys with the semantics of Kubernetes controllers: each key once, never two passes of one key at a time.
 
-Handlers and the reconciler add keys; `run_workers` takes them. Lives in one event loop.
+Handlers and the reconciler add keys; `run_passes` takes them. An urgent one, whose canary was just proved bad, goes
+before all others and never waits for one of them to be done. Lives in one event loop.
 """
 
 import asyncio
 import heapq
 import random
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -32,7 +33,9 @@ class WorkQueue:
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
         """`jitter` gives numbers from 0 to 1; it spreads retries."""
-        self._ready: deque[Key] = deque()
+        self._urgent: OrderedDict[Key, None] = OrderedDict()
+        self._ready: OrderedDict[Key, None] = OrderedDict()
+        self._hurried: set[Key] = set()
         self._dirty: set[Key] = set()
         self._processing: set[Key] = set()
         self._due: dict[Key, float] = {}
@@ -43,17 +46,18 @@ class WorkQueue:
 
     def __len__(self) -> int:
         """Keys that are ready to be taken."""
-        return len(self._ready)
+        return len(self._urgent) + len(self._ready)
 
-    def add(self, key: Key) -> None:
+    def add(self, key: Key, *, urgent: bool = False) -> None:
         """Reconcile as soon as possible."""
-        if key in self._dirty:
+        if urgent:
+            self._hurried.add(key)
+        elif key in self._dirty:
             return
         self._dirty.add(key)
         self._due.pop(key, None)
         if key not in self._processing:
-            self._ready.append(key)
-            self._wake.set()
+            self._line_up(key)
 
     def after(self, key: Key, delay: timedelta) -> None:
         """Reconcile once `delay` has passed; of several the earliest counts, and an `add` before replaces it."""
@@ -77,13 +81,15 @@ class WorkQueue:
         """A pass went well: the next failure starts with the shortest back-off."""
         self._failures.pop(key, None)
 
-    async def get(self) -> Key:
-        """Wait for the next key. `done` must follow."""
+    async def get(self, room: Callable[[], bool] = lambda: True) -> Key:
+        """Wait for the next key; without `room`, for an urgent one. `done` must follow."""
         while True:
             timeout = self._promote()
-            if self._ready:
-                key = self._ready.popleft()
+            line = self._urgent or (self._ready if room() else None)
+            if line:
+                key, _ = line.popitem(last=False)
                 self._dirty.discard(key)
+                self._hurried.discard(key)
                 self._processing.add(key)
                 return key
             self._wake.clear()
@@ -97,8 +103,16 @@ class WorkQueue:
         """The pass is over. A key that was added meanwhile is ready again."""
         self._processing.discard(key)
         if key in self._dirty:
-            self._ready.append(key)
-            self._wake.set()
+            self._line_up(key)
+        self._wake.set()
+
+    def _line_up(self, key: Key) -> None:
+        if key in self._hurried:
+            self._ready.pop(key, None)
+            self._urgent[key] = None
+        else:
+            self._ready[key] = None
+        self._wake.set()
 
     def _promote(self) -> float | None:
         """Make due keys ready; seconds until the next one is due, None when none is."""
@@ -118,23 +132,25 @@ class WorkQueue:
 Reconcile = Callable[[Key], Awaitable[timedelta | None]]
 
 
-async def run_workers(queue: WorkQueue, reconcile: Reconcile, count: int = 16) -> None:
-    """Reconcile keys for ever, `count` at a time. An error in one pass never ends a worker."""
+async def run_passes(queue: WorkQueue, reconcile: Reconcile, count: int = 16) -> None:
+    """Reconcile keys for ever, `count` at a time, urgent ones beyond that. An error in one pass never ends the rest."""
+    running: set[Key] = set()
     async with asyncio.TaskGroup() as group:
-        for number in range(count):
-            group.create_task(_worker(queue, reconcile), name=f"worker {number}")
+        while True:
+            key = await queue.get(lambda: len(running) < count)
+            running.add(key)
+            QUEUE.set(len(queue))
+            group.create_task(_run(queue, reconcile, key, running), name=f"pass {key.namespace}/{key.name}")
 
 
-async def _worker(queue: WorkQueue, reconcile: Reconcile) -> None:
-    while True:
-        key = await queue.get()
-        QUEUE.set(len(queue))
-        try:
-            with PASS_SECONDS.time():
-                result = await _pass(queue, reconcile, key)
-            PASSES.labels(result).inc()
-        finally:
-            queue.done(key)
+async def _run(queue: WorkQueue, reconcile: Reconcile, key: Key, running: set[Key]) -> None:
+    try:
+        with PASS_SECONDS.time():
+            result = await _pass(queue, reconcile, key)
+        PASSES.labels(result).inc()
+    finally:
+        running.discard(key)
+        queue.done(key)
 
 
 async def _pass(queue: WorkQueue, reconcile: Reconcile, key: Key) -> str:

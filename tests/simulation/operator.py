@@ -18,7 +18,7 @@ from modelrollout.ports import Key
 from modelrollout.probes import Sources
 from modelrollout.reconciler import Reconciler
 from modelrollout.resources import resource_of
-from modelrollout.workqueue import WorkQueue, run_workers
+from modelrollout.workqueue import WorkQueue, run_passes
 from tests.simulation.api import NAME
 from tests.simulation.clock import VirtualLoop
 from tests.simulation.ports import Pen, SimCapacities, SimClock, SimCluster, SimEvents, SimServers
@@ -56,7 +56,7 @@ class Process:
             events=self.events,
             wake=self.queue.add,
         )
-        self._worker = asyncio.create_task(run_workers(self.queue, self._reconcile, count=1))
+        self._worker = asyncio.create_task(run_passes(self.queue, self._reconcile, count=1))
         self.queue.add(KEY)
 
     async def _reconcile(self, key: Key) -> timedelta | None:

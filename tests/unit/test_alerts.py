@@ -168,6 +168,11 @@ class Cluster:
         """As a clock."""
         return NOW
 
+    def wake(self, key: Key, *, urgent: bool = False) -> None:
+        """As the work queue: an alert is always urgent."""
+        assert urgent
+        self.woken.append(key)
+
 
 def call(*alerts: dict[str, Any]) -> dict[str, Any]:
     """The body of a call."""
@@ -184,7 +189,7 @@ async def receiving(folder: Path, port: int) -> AsyncIterator[tuple[AlertBoard, 
     """A receiver with its token in a file."""
     cluster, token = Cluster(), folder / "token"
     token.write_text(f"{TOKEN}\n")
-    board = AlertBoard(cluster, cluster, cluster.woken.append)
+    board = AlertBoard(cluster, cluster, cluster.wake)
     async with alert_receiver(("127.0.0.1", port), token, board, lambda: cluster.leads):
         yield board, cluster
 

@@ -9,9 +9,9 @@ import pytest
 
 from modelrollout.errors import ClusterUnavailable, Conflict
 from modelrollout.ports import Key
-from modelrollout.workqueue import WorkQueue, run_workers
+from modelrollout.workqueue import WorkQueue, run_passes
 
-A, B = Key("default", "a"), Key("default", "b")
+A, B, C = (Key("default", name) for name in "abc")
 SOON, LATE = timedelta(milliseconds=5), timedelta(hours=1)
 
 
@@ -92,6 +92,43 @@ async def test_back_off_is_spread() -> None:
     assert WorkQueue(jitter=lambda: 0.0).fail(A) == timedelta(seconds=0.1)
 
 
+async def test_an_urgent_key_goes_first() -> None:
+    """Whoever was proved bad is taken before those who wait, also when it waits itself or is in work."""
+    queue = WorkQueue()
+    for key in (A, B):
+        queue.add(key)
+    queue.add(B, urgent=True)
+    assert [await queue.get(), await queue.get()] == [B, A]
+    queue.add(A, urgent=True)
+    queue.add(C)
+    queue.done(A)
+    assert [await queue.get(), await queue.get()] == [A, C]
+    assert len(queue) == 0
+
+
+async def test_an_urgent_key_does_not_wait_for_others_to_be_done() -> None:
+    """Passes that hang in the cluster's other writes keep nobody's weight from being lowered."""
+    queue, stuck, through = WorkQueue(), asyncio.Event(), asyncio.Event()
+
+    async def reconcile(key: Key) -> timedelta | None:
+        if key == B:
+            through.set()
+        else:
+            stuck.set()
+            await asyncio.Event().wait()
+        return None
+
+    passes = asyncio.create_task(run_passes(queue, reconcile, count=1))
+    queue.add(A)
+    await stuck.wait()
+    queue.add(C)
+    queue.add(B, urgent=True)
+    await through.wait()
+    assert len(queue) == 1
+    passes.cancel()
+    await asyncio.gather(passes, return_exceptions=True)
+
+
 @pytest.mark.parametrize("error", [ClusterUnavailable("away"), Conflict("newer"), TimeoutError(), ZeroDivisionError()])
 async def test_an_error_in_a_pass_neither_ends_the_workers_nor_loses_the_key(error: Exception) -> None:
     """Whatever a pass raises, the key is tried again and other keys go on."""
@@ -105,7 +142,7 @@ async def test_an_error_in_a_pass_neither_ends_the_workers_nor_loses_the_key(err
             again.set()
         return None
 
-    workers = asyncio.create_task(run_workers(queue, reconcile, count=2))
+    workers = asyncio.create_task(run_passes(queue, reconcile, count=2))
     queue.add(A)
     queue.add(B)
     await again.wait()
@@ -124,7 +161,7 @@ async def test_the_time_that_a_pass_asks_for_is_kept() -> None:
             twice.set()
         return SOON
 
-    workers = asyncio.create_task(run_workers(queue, reconcile, count=1))
+    workers = asyncio.create_task(run_passes(queue, reconcile, count=1))
     queue.add(A)
     await twice.wait()
     workers.cancel()

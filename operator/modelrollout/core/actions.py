@@ -77,3 +77,8 @@ class Decision:
     first: tuple[Action, ...] = ()
     then: tuple[Action, ...] = ()
     requeue: timedelta | None = None
+
+    @property
+    def aborts(self) -> bool:
+        """Whether the canary is taken out of the traffic in this pass."""
+        return any(isinstance(action, Apply) and action.urgent for action in self.first)

@@ -90,6 +90,10 @@ class Analysed:
     memory: Memory | None = None
     marks: Marks | None = None
 
+    def proves_bad(self) -> bool:
+        """Whether any metric, or an alert, proves the canary bad."""
+        return any(state.verdict is Verdict.FAIL for state in self.metrics.values())
+
     def failing(self) -> MetricState | None:
         """The first metric that proves the canary bad; what alerts say is looked at by itself."""
         failed = (state for name, state in self.metrics.items() if name != ALERTS and state.verdict is Verdict.FAIL)
