@@ -5,17 +5,28 @@ Served by `health`. Labels are few and bounded: no revision, no message and no p
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, PlatformCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from modelrollout import __version__
+from modelrollout.core.analysis import Verdict
 from modelrollout.core.status import Outcome
 from modelrollout.core.values import JSON, parse_time
+from modelrollout.resources import PLURALS, plural_of
 
 REGISTRY = CollectorRegistry()
 """All of it. Module-wide, as the process is one operator."""
@@ -28,7 +39,10 @@ PASS_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 REQUESTS = Counter(
-    "modelrollout_api_requests", "Requests to the API server, by verb and answer.", ["verb", "code"], registry=REGISTRY
+    "modelrollout_api_requests",
+    "Requests to the API server, by HTTP method, resource and class of the answer (none: there was none).",
+    ["verb", "resource", "code"],
+    registry=REGISTRY,
 )
 STATUS_WRITES = Counter("modelrollout_status_writes", "Writes of a status.", ["result"], registry=REGISTRY)
 REPAIRS = Counter("modelrollout_repairs", "Children that somebody else changed.", ["kind"], registry=REGISTRY)
@@ -36,6 +50,15 @@ ENDED = Counter("modelrollout_rollouts_ended", "Rollouts that came to an end.", 
 QUERIES = Counter("modelrollout_metric_queries", "Queries to Prometheus, by result.", ["result"], registry=REGISTRY)
 RELOADS = Counter(
     "modelrollout_reload_calls", "Reload calls to model servers, by result.", ["result"], registry=REGISTRY
+)
+NOTIFICATIONS = Counter(
+    "modelrollout_notifications", "Notices to people: taken, given up, or without room.", ["result"], registry=REGISTRY
+)
+VERDICTS = Counter(
+    "modelrollout_verdicts",
+    "Measurements of the rollouts under way, by verdict.",
+    ["namespace", "name", "metric", "verdict"],
+    registry=REGISTRY,
 )
 WATCH_RESTARTS = Counter(
     "modelrollout_watch_restarts", "Times that the watches had to be started anew.", registry=REGISTRY
@@ -54,8 +77,13 @@ _VALUES: Mapping[Counter, tuple[str, ...]] = {
     ENDED: tuple(outcome.value for outcome in Outcome),
     QUERIES: ("ok", "error"),
     RELOADS: ("ok", "refused", "unanswered"),
+    NOTIFICATIONS: ("sent", "failed", "dropped"),
 }
 """Every label value that there can be, so that each series is there, at 0, from the start."""
+
+_METHODS = ("GET", "POST", "PATCH", "DELETE")
+_ANSWERS = ("2xx", "3xx", "4xx", "5xx", "none")
+_NO_RESOURCE = "none"
 
 _PHASES = (
     "Pending", "Initializing", "Healthy", "Preparing", "Progressing", "Paused", "Promoting", "Baking", "RollingBack",
@@ -66,9 +94,13 @@ _OBJECT = ("namespace", "name")
 
 def initialise(rollouts: Callable[[], Iterable[JSON]]) -> None:
     """Make every series, and from now on those of the given ModelRollouts. Called once, by `process`."""
+    # They double the samples, and say what the process' own start says.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     for counter, values in _VALUES.items():
         for value in values:
             counter.labels(value)
+    for labels in product(_METHODS, (*PLURALS, _NO_RESOURCE), _ANSWERS):
+        REQUESTS.labels(*labels)
     _BUILD.labels(__version__).set(1)
     REGISTRY.register(RolloutCollector(rollouts))
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -84,6 +116,36 @@ def counted(counter: Counter) -> Iterator[None]:
         counter.labels("error").inc()
         raise
     counter.labels("ok").inc()
+
+
+def count_request(method: str, path: str, status: int | None) -> None:
+    """Count a request to the API server; without a status nothing was answered."""
+    REQUESTS.labels(method, plural_of(path) or _NO_RESOURCE, f"{status // 100}xx" if status else "none").inc()
+
+
+class VerdictCounts:
+    """The verdicts on one object. Its series are there, at 0, from the first measurement until `forget`."""
+
+    def __init__(self, namespace: str, name: str) -> None:
+        """Nothing is counted yet."""
+        self._object = (namespace, name)
+        self._metrics: set[str] = set()
+
+    def count(self, verdicts: Mapping[str, Verdict]) -> None:
+        """One round: what each metric said."""
+        for metric, said in verdicts.items():
+            if metric not in self._metrics:
+                self._metrics.add(metric)
+                for verdict in Verdict:
+                    VERDICTS.labels(*self._object, metric, verdict)
+            VERDICTS.labels(*self._object, metric, said).inc()
+
+    def forget(self) -> None:
+        """The rollout is over or the object is gone."""
+        for metric in self._metrics:
+            for verdict in Verdict:
+                VERDICTS.remove(*self._object, metric, verdict)
+        self._metrics.clear()
 
 
 def exposition(accept: str) -> tuple[bytes, str]:

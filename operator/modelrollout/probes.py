@@ -17,7 +17,7 @@ from modelrollout.core.readings import CapacityQuestion, MetricsPlan, Readings, 
 from modelrollout.core.snapshot import Capacity, ReloadCall, Server
 from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavailable
 from modelrollout.measuring import measure
-from modelrollout.metrics import RELOADS
+from modelrollout.metrics import RELOADS, VerdictCounts
 from modelrollout.ports import Capacities, Clock, Key, Metrics, ModelServers, Wake
 
 log = structlog.get_logger(__name__)
@@ -50,6 +50,11 @@ class Probe:
     _wanted: Readings = field(default_factory=Readings)
     _loops: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _calls: set[asyncio.Task[None]] = field(default_factory=set)
+    _verdicts: VerdictCounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Counts are the object's own."""
+        self._verdicts = VerdictCounts(*self.key)
 
     def want(self, readings: Readings) -> None:
         """Follow this plan from now on; loops that it still needs go on undisturbed."""
@@ -61,6 +66,8 @@ class Probe:
         self._keep("capacity", readings.capacity is not None, self._read_capacity, now)
         if readings.capacity is None:
             self.capacity = None
+        if readings.metrics is None:
+            self._verdicts.forget()
         known = {uid for _, uid, _ in readings.servers.pods} if readings.servers else set()
         self.servers = {uid: server for uid, server in self.servers.items() if uid in known or server.reloading}
 
@@ -82,6 +89,7 @@ class Probe:
         for task in (*self._loops.values(), *self._calls):
             task.cancel()
         self._loops.clear()
+        self._verdicts.forget()
 
     def _keep(self, name: str, wanted: bool, loop: Callable[[], Awaitable[None]], restart: bool) -> None:
         task = self._loops.get(name)
@@ -139,6 +147,7 @@ class Probe:
         while (plan := self._wanted.metrics) is not None:
             self.analysed = await measure(plan, self.analysed, self.sources.metrics, self.sources.clock.now())
             self.measured = self.sources.clock.now()
+            self._verdicts.count({name: state.last.verdict for name, state in self.analysed.metrics.items()})
             self.wake(self.key, urgent=self.analysed.proves_bad())
             await asyncio.sleep(plan.analysis.interval.total_seconds())
 

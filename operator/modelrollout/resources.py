@@ -48,6 +48,9 @@ NODES = Resource("Node", "", "v1", "nodes")
 EVENTS = Resource("Event", "", "v1", "events")
 LEASES = Resource("Lease", "coordination.k8s.io", "v1", "leases")
 
+PLURALS = tuple(resource.plural for resource in (*WATCHED, NODES, EVENTS, LEASES))
+"""All that there is a request for, as paths name them."""
+
 _BY_KIND = {resource.kind: resource for resource in (*WATCHED, NODES, EVENTS)}
 
 
@@ -62,6 +65,14 @@ class Listing:
 def resource_of(kind: str) -> Resource:
     """The resource of a kind. Raises KeyError for one that the operator has nothing to do with."""
     return _BY_KIND[kind]
+
+
+def plural_of(path: str) -> str | None:
+    """The resource that a path below the API server's address is about, of `PLURALS`."""
+    first, *parts = path.strip("/").split("/")
+    parts = parts[1:] if first == "api" else parts[2:]
+    parts = parts[2:] if parts[:1] == ["namespaces"] else parts
+    return next((plural for plural in parts[:1] if plural in PLURALS), None)
 
 
 def resource_version(obj: JSON) -> int:

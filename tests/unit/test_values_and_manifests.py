@@ -126,6 +126,18 @@ def test_pod_that_is_to_end_goes_on_answering(track: Track) -> None:
     assert pod["terminationGracePeriodSeconds"] == 45
 
 
+@pytest.mark.parametrize("storage", [{"hostPath": {"path": "/m"}}, {"persistentVolumeClaim": {"claimName": "m"}}, None])
+def test_servers_can_write_to_no_volume(storage: dict[str, Any] | None) -> None:
+    """Neither models nor configuration can be changed from within a pod, whatever the volume itself allows."""
+    serving = {key: value for key, value in raw_spec()["serving"].items() if key != "storage"}
+    serving |= {"storage": storage} if storage else {}
+    made = deployment(OWNER, Track.STABLE, revision_of(raw_spec(serving=serving)), 0, 1, "recsys")
+    pod = made["spec"]["template"]["spec"]
+    mounts = [mount for container in pod["containers"] for mount in container["volumeMounts"]]
+    assert {mount["name"] for mount in mounts} == {volume["name"] for volume in pod["volumes"]}
+    assert all(mount["readOnly"] for mount in mounts)
+
+
 def test_gpu_is_asked_for_and_tolerated() -> None:
     """Limit and request alike, and a toleration for nodes tainted with the resource's name."""
     serving = {**raw_spec()["serving"], "gpu": {"resource": "nvidia.com/gpu", "count": 2}}

@@ -16,7 +16,7 @@ from modelrollout.adapters.credentials import Credentials
 from modelrollout.core.names import MANAGER
 from modelrollout.core.values import JSON
 from modelrollout.errors import ClusterUnavailable, Conflict, OperatorError, Refused
-from modelrollout.metrics import REQUESTS
+from modelrollout.metrics import count_request
 from modelrollout.ports import Fence
 from modelrollout.resources import Listing, Resource
 
@@ -165,10 +165,10 @@ class KubeClient:
                 timeout=limits,
                 ssl=self._credentials.tls,
             ) as response:
-                REQUESTS.labels(request.method, str(response.status)).inc()
+                count_request(request.method, request.path, response.status)
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError) as error:
-            REQUESTS.labels(request.method, "none").inc()
+            count_request(request.method, request.path, None)
             reason = str(error) or type(error).__name__
             raise ClusterUnavailable(f"the API server did not answer: {reason}") from error
 

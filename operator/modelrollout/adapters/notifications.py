@@ -14,6 +14,7 @@ import structlog
 
 from modelrollout.core.topics import Topic, topic_of
 from modelrollout.core.values import JSON
+from modelrollout.metrics import NOTIFICATIONS
 from modelrollout.ports import Events
 
 _WAITING = 200
@@ -44,15 +45,6 @@ class Patience:
     pauses: Sequence[float] = (2.0, 10.0, 30.0)
 
 
-@dataclass(slots=True)
-class Counts:
-    """What became of notices: deliveries that were taken, that were given up, and notices that found no room."""
-
-    sent: int = 0
-    failed: int = 0
-    dropped: int = 0
-
-
 _TONES = {Topic.PROMOTED: "success", Topic.ABORTED: "failure", Topic.STALLED: "warning", Topic.WAITING: "warning"}
 
 
@@ -75,7 +67,6 @@ class Notifier:
     topics: frozenset[Topic]
     send: Send = send_with_apprise
     patience: Patience = field(default_factory=Patience)
-    counts: Counts = field(default_factory=Counts)
     _waiting: asyncio.Queue[Notice] = field(default_factory=lambda: asyncio.Queue(_WAITING))
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "notify"))
 
@@ -90,8 +81,8 @@ class Notifier:
         try:
             self._waiting.put_nowait(Notice(title, message[:_LONGEST], _TONES.get(topic, "info")))
         except asyncio.QueueFull:
-            self.counts.dropped += 1
-            _log.warning("notification dropped, too many wait", title=title, dropped=self.counts.dropped)
+            NOTIFICATIONS.labels("dropped").inc()
+            _log.warning("notification dropped, too many wait", title=title)
 
     async def run(self) -> None:
         """Deliver for ever, one notice after the other, each to all URLs side by side."""
@@ -111,7 +102,7 @@ class Notifier:
         try:
             lines = self.urls.read_text().splitlines()
         except (OSError, ValueError) as error:
-            self.counts.failed += 1
+            NOTIFICATIONS.labels("failed").inc()
             _log.warning("the file of notification URLs cannot be read", error=type(error).__name__)
             return []
         numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
@@ -123,12 +114,10 @@ class Notifier:
             await asyncio.sleep(pause)
             problem = await self._attempt(url, notice)
             if not problem:
-                self.counts.sent += 1
+                NOTIFICATIONS.labels("sent").inc()
                 return
-        self.counts.failed += 1
-        _log.warning(
-            "notification given up", target=target, title=notice.title, problem=problem, failed=self.counts.failed
-        )
+        NOTIFICATIONS.labels("failed").inc()
+        _log.warning("notification given up", target=target, title=notice.title, problem=problem)
 
     async def _attempt(self, url: str, notice: Notice) -> str:
         """What went wrong, without words of others, which may hold the URL; empty when it was taken."""
