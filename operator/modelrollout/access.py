@@ -32,14 +32,21 @@ class SecretFile:
             raise self.unusable(error.strerror) from None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    def text(self) -> str:
-        """What is in it, without the end of the line."""
+    def content(self) -> bytes:
+        """All that is in it."""
         try:
-            found = self.path.read_text().strip()
-        except (OSError, ValueError) as error:
-            raise self.unusable(getattr(error, "strerror", None) or "is not text") from None
-        if not found:
-            raise self.unusable("is empty")
+            return self.path.read_bytes()
+        except OSError as error:
+            raise self.unusable(error.strerror) from None
+
+    def line(self) -> str:
+        """What is in it, which has to be one line of text."""
+        try:
+            found = self.content().decode().strip()
+        except UnicodeDecodeError:
+            found = ""
+        if not found.isprintable() or not found:
+            raise self.unusable("does not hold one line of text")
         return found
 
     def unusable(self, why: str | None) -> UnusableFile:
@@ -131,7 +138,7 @@ class PrometheusAccess:
         self.tls.check()
         for file in (self.token, self.user, self.password):
             if file is not None:
-                file.text()
+                file.line()
 
 
 def origin(address: str) -> str:

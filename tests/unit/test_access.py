@@ -22,7 +22,7 @@ def test_what_is_made_of_a_file_is_kept_until_the_file_is_another(tmp_path: Path
     """One object for many uses; after a rotation a new one."""
     mounted = Mounted(tmp_path)
     token = mounted.put("token", b"first\n")
-    made = Fresh([token], lambda: [token.text()])
+    made = Fresh([token], lambda: [token.line()])
     first = made.get()
     assert made.get() is first
     mounted.put("token", b"other\n")
@@ -32,7 +32,7 @@ def test_what_is_made_of_a_file_is_kept_until_the_file_is_another(tmp_path: Path
 def test_a_file_that_comes_back_is_read_again(tmp_path: Path) -> None:
     """An error is not kept: a Secret that is mounted late is used as soon as it is there."""
     mounted = Mounted(tmp_path)
-    made = Fresh([mounted.file("token")], mounted.file("token").text)
+    made = Fresh([mounted.file("token")], mounted.file("token").line)
     with pytest.raises(UnusableFile):
         made.get()
     mounted.put("token", b"here")
@@ -95,11 +95,12 @@ def test_the_error_names_flag_and_path(
     assert "PRIVATE" not in str(caught.value)
 
 
-def test_an_empty_token_is_none(tmp_path: Path) -> None:
-    """It is told at the start, not by Prometheus as a missing right."""
-    empty = PrometheusAccess(token=Mounted(tmp_path).put("token", b" \n"))
-    with pytest.raises(UnusableFile, match=r"--token-file .*/token: is empty"):
-        empty.check()
+@pytest.mark.parametrize("content", [b" \n", b"two\nlines", b"\xff\xfe"])
+def test_a_token_is_one_line(tmp_path: Path, content: bytes) -> None:
+    """What is none is told as such, not by Prometheus as a missing right."""
+    wrong = PrometheusAccess(token=Mounted(tmp_path).put("token", content))
+    with pytest.raises(UnusableFile, match=r"--token-file .*/token: does not hold one line of text"):
+        wrong.check()
 
 
 @pytest.mark.parametrize(

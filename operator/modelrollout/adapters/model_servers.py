@@ -151,8 +151,8 @@ def _credentials(access: ModelServerAccess) -> grpc.ChannelCredentials | None:
     if ca is None:
         return None
     if certificate is None or key is None:
-        return grpc.ssl_channel_credentials(ca.text().encode())
-    return grpc.ssl_channel_credentials(ca.text().encode(), key.text().encode(), certificate.text().encode())
+        return grpc.ssl_channel_credentials(ca.content())
+    return grpc.ssl_channel_credentials(ca.content(), key.content(), certificate.content())
 
 
 async def _versions(channel: grpc.aio.Channel, model: str) -> list[VersionState]:

@@ -6,7 +6,6 @@ threads, without retries, under a deadline, and a response hook keeps what it wo
 
 import asyncio
 import math
-import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from prometheus_api_client import PrometheusConnect
@@ -22,6 +20,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
 from modelrollout.access import Fresh, PrometheusAccess
+from modelrollout.adapters.prometheus_session import host_of, open_session, said, why
 from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters, bad_query, latency_query, scraped_query
 from modelrollout.errors import MetricsUnavailable, QueryRefused, UnusableFile
@@ -119,7 +118,7 @@ class PrometheusMetrics:
                     # The thread goes on after the deadline, and so does its claim to a slot.
                     return await asyncio.shield(work)
         except TimeoutError:
-            raise MetricsUnavailable(f"{_host(source.address)} did not answer within {seconds:g} s") from None
+            raise MetricsUnavailable(f"{host_of(source.address)} did not answer within {seconds:g} s") from None
 
     def _endpoint(self, address: str) -> _Endpoint:
         """Raises MetricsUnavailable when a file of ours cannot be used."""
@@ -133,14 +132,14 @@ class PrometheusMetrics:
 
     def _connect(self, address: str, access: PrometheusAccess) -> _Endpoint:
         """Raises UnusableFile."""
-        session = _session(access)
+        session = open_session(access)
         if address in self._sessions:
             # Its connections were made with files that are no longer valid.
             self._sessions[address].close()
         self._sessions[address] = session
         session.hooks["response"].append(self._listen)
         client = PrometheusConnect(address.rstrip("/"), retry=Retry(total=0), session=session)
-        return _Endpoint(client, _host(address))
+        return _Endpoint(client, host_of(address))
 
     def _fetch(self, endpoint: _Endpoint, promql: str, at: datetime, deadline: float) -> Sequence[Any]:
         """Runs in a thread of the pool. Raises MetricsUnavailable and QueryRefused."""
@@ -156,7 +155,7 @@ class PrometheusMetrics:
             refused = QueryRefused if heard.status in _REFUSED else MetricsUnavailable
             raise refused(f"{endpoint.host} answered {heard.status}: {error}") from None
         except (requests.RequestException, KeyError, TypeError, ValueError) as error:
-            raise MetricsUnavailable(_why(endpoint.host, error, heard)) from None
+            raise MetricsUnavailable(why(endpoint.host, error, heard.status, heard.error)) from None
         if heard.warnings:
             raise QueryRefused(f"{endpoint.host} gave a partial answer: {'; '.join(heard.warnings)}")
         if not isinstance(result, list):
@@ -172,25 +171,8 @@ class PrometheusMetrics:
         told = body if isinstance(body, dict) else {}
         heard: _Heard = self._heard.last
         heard.status = response.status_code
-        heard.error = str(told.get("error", ""))[:500]
-        heard.warnings = tuple(str(warning) for warning in told.get("warnings") or ())
-
-
-def _session(access: PrometheusAccess) -> requests.Session:
-    """Raises UnusableFile."""
-    access.check()
-    session, tls = requests.Session(), access.tls
-    # No proxies for an address inside the cluster, and no passwords out of ~/.netrc.
-    session.trust_env = False
-    if tls.ca is not None:
-        session.verify = str(tls.ca.path)
-    if tls.certificate is not None and tls.key is not None:
-        session.cert = (str(tls.certificate.path), str(tls.key.path))
-    if access.token is not None:
-        session.headers["Authorization"] = f"Bearer {access.token.text()}"
-    if access.user is not None and access.password is not None:
-        session.auth = (access.user.text(), access.password.text())
-    return session
+        heard.error = said(told.get("error", ""), response)
+        heard.warnings = tuple(said(warning, response) for warning in told.get("warnings") or ())
 
 
 def _release(endpoint: _Endpoint, done: asyncio.Future[Any]) -> None:
@@ -249,33 +231,3 @@ def _number(sample: Sequence[Any]) -> float:
         return float(sample[1])
     except ValueError:
         raise QueryRefused(f"the query gives {sample[1]!r}, which is not a number") from None
-
-
-def _why(host: str, error: Exception, heard: _Heard) -> str:
-    """What went wrong in a few words, without the address: it may hold a password."""
-    if isinstance(error, requests.Timeout):
-        return f"{host} did not answer in time"
-    if (cause := _cause(error)) is not None:
-        return f"{host}: {cause}"
-    if heard.error:
-        return f"{host}: {heard.error}"
-    if isinstance(error, requests.ConnectionError):
-        return f"{host} cannot be reached"
-    if isinstance(error, requests.RequestException) and not heard.status:
-        return f"{host}: {type(error).__name__}"
-    return f"{host} does not answer as Prometheus does"
-
-
-def _cause(error: object) -> str | None:
-    """What ended a connection that there was, dug out of what the libraries wrapped around it."""
-    while isinstance(error, Exception) and not isinstance(error, ssl.SSLError | ConnectionResetError):
-        error = getattr(error, "reason", None) or next((arg for arg in error.args if isinstance(arg, Exception)), None)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}"
-    return "it closed the connection" if isinstance(error, ConnectionResetError) else None
-
-
-def _host(address: str) -> str:
-    return urlsplit(address).netloc.rpartition("@")[2] or "the Prometheus address"
