@@ -14,7 +14,7 @@ PLUGIN := dist/kubectl-modelrollout
 SELECTED := -m "not long"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down shell status test test-all lint format test-unit test-integration bench bench-judge plugin gitops lock
+.PHONY: help demo up down shell status test test-all lint format test-unit test-integration bench bench-judge plugin gitops chart lock
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ plugin:  ## One file that is `kubectl modelrollout`, for this platform and this 
 
 gitops:  ## Make gitops/argocd/argocd-cm.yaml anew from the scripts beside it
 	$(RUN) python gitops/argocd/generate_fragment.py
+
+chart:  ## Render the chart anew: the playground's manifest and the snapshots that are reviewed
+	$(RUN) python -m tests.chart
 
 lock:  ## Write requirements/*.lock anew from pyproject.toml and requirements/*.in
 	$(PYTHON) -m playground.toolchain.lock $(UV_VERSION)

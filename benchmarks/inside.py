@@ -19,7 +19,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from playground.components import OPERATOR_HEALTH
+from playground import operator_pod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def _counted() -> dict[str, float]:
     """Sums of counters on the operator's page, and how many seconds the page took."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     begin = time.perf_counter()
-    with direct.open(f"http://{OPERATOR_HEALTH}/metrics", timeout=60) as response:
+    with direct.open(f"http://{operator_pod.address()}/metrics", timeout=60) as response:
         page = response.read().decode()
     sums = {"reads": 0.0, "writes": 0.0, "passes": 0.0, "seconds": time.perf_counter() - begin}
     for name, labels, value in _SAMPLE.findall(page):

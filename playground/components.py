@@ -8,10 +8,9 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from playground import controlplane, gateway, monitoring
+from playground import controlplane, gateway, monitoring, operator_pod
 from playground.box import API_ADDRESS
-from playground.component import Component, Surroundings, answers
-from playground.controlplane import OPERATOR_NAMESPACE
+from playground.component import Component, Surroundings
 from playground.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from playground.component import Binaries
     from playground.state import State
 
-OPERATOR = "operator"
+OPERATOR = operator_pod.NAME
 DEFINITIONS = "definitions"
 NODE_AGENT = "node-agent"
 RELAYS = {
@@ -28,9 +27,8 @@ RELAYS = {
     "gateway": (API_ADDRESS, gateway.PORT),
     "prometheus": (API_ADDRESS, monitoring.PORT),
 }
-OPERATOR_HEALTH = f"{API_ADDRESS}:8070"
+_OPERATOR_NEEDS = ("kube-controller-manager", "kube-scheduler", gateway.NAME, DEFINITIONS)
 _OUR_DEFINITIONS = REPOSITORY / "crds"
-_RIGHTS = REPOSITORY / "playground" / "manifests" / "operator-rbac.yaml"
 
 
 def all_components(state: State, binaries: Binaries, *, operator: bool) -> list[Component]:
@@ -45,7 +43,7 @@ def all_components(state: State, binaries: Binaries, *, operator: bool) -> list[
     if importlib.util.find_spec("playground.node_agent.__main__"):
         listed.append(_node_agent(state))
     if operator:
-        listed.append(_operator(state))
+        listed.append(operator_pod.component(state, _OPERATOR_NEEDS))
     return listed
 
 
@@ -92,29 +90,8 @@ def _read_nodes(dump: Path) -> list[bool]:
     ]
 
 
-def _operator(state: State) -> Component:
-    needs = ("kube-controller-manager", "kube-scheduler", gateway.NAME, DEFINITIONS)
-    return Component(
-        OPERATOR,
-        (sys.executable, "-m", "modelrollout", "run"),
-        needs=needs,
-        ready=answers(f"http://{OPERATOR_HEALTH}/readyz"),
-        env={
-            "KUBECONFIG": str(state.kubeconfig(controlplane.OPERATOR)),
-            "MODELROLLOUT_HEALTH_ADDRESS": OPERATOR_HEALTH,
-            # One that is started again has its lease back at once.
-            "MODELROLLOUT_IDENTITY": "playground",
-            "MODELROLLOUT_LEASE_NAMESPACE": OPERATOR_NAMESPACE,
-        },
-        restarts=True,
-    )
-
-
 async def _install_definitions(around: Surroundings) -> None:
-    """Install our own custom resource definitions, and the operator's service account with its rights."""
-    namespace = json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}})
-    file = around.state.data / "operator-namespace.json"
-    file.write_text(namespace)
-    for made in (_OUR_DEFINITIONS, file, _RIGHTS):
-        await around.kubectl(DEFINITIONS, "apply", "--server-side", "--force-conflicts", "-f", str(made))
+    """Install our own custom resource definitions, and what else the operator's chart installs."""
+    await around.kubectl(DEFINITIONS, "apply", "--server-side", "--force-conflicts", "-f", str(_OUR_DEFINITIONS))
+    await operator_pod.install(around, DEFINITIONS)
     await around.established(DEFINITIONS)

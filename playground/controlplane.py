@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 API_URL = f"https://{API_ADDRESS}:6443"
 ADMIN = "admin"
-OPERATOR = "modelrollout-operator"
 _IDENTITIES = (
     ADMIN,
-    OPERATOR,
     "envoy-gateway",
     "node-agent",
     "prometheus",
@@ -28,27 +26,21 @@ _IDENTITIES = (
     "kube-scheduler",
 )
 OPERATOR_NAMESPACE = "modelrollout-system"
-_SERVICE_ACCOUNT = f"system:serviceaccount:{OPERATOR_NAMESPACE}:modelrollout"
 _HEALTH_PORTS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}
 _ETCD = "http://127.0.0.1:2379"
 
 
 def write_tokens(state: State) -> dict[str, str]:
-    """Make a token for each identity and the file by which the API server knows them; returns them by name."""
+    """Make a token for each identity and the file by which the API server knows them; returns them by name.
+
+    Each may do everything. The operator is none of them: it has a service account (playground/operator_pod.py).
+    """
     tokens = {name: secrets.token_hex(16) for name in _IDENTITIES}
-    lines = [_token_line(name, token) for name, token in tokens.items()]
+    lines = [f'{token},{name},{name},"system:masters"\n' for name, token in tokens.items()]
     file = state.data / "tokens.csv"
     file.touch(0o600)
     file.write_text("".join(lines))
     return tokens
-
-
-def _token_line(identity: str, token: str) -> str:
-    """The operator is its service account, with the rights that the chart gives it; all else may do everything."""
-    if identity == OPERATOR:
-        groups = f"system:serviceaccounts,system:serviceaccounts:{OPERATOR_NAMESPACE},system:authenticated"
-        return f'{token},{_SERVICE_ACCOUNT},{identity},"{groups}"\n'
-    return f'{token},{identity},{identity},"system:masters"\n'
 
 
 def read_token(state: State, identity: str) -> str:

@@ -1,10 +1,11 @@
-"""Prometheus: scrapes every model server pod of the operator once a second, ready or not."""
+"""Prometheus: scrapes every model server pod once a second, ready or not, and the operator every five seconds."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from playground import operator_pod
 from playground.box import API_ADDRESS
 from playground.component import Component, Surroundings, answers
 
@@ -86,8 +87,21 @@ def configuration(kubeconfig: str) -> dict[str, Any]:
                     {"source_labels": [f"{pod}name"], "target_label": "pod"},
                     {"source_labels": [f"{pod}node_name"], "target_label": "node"},
                 ],
-            }
+            },
+            _operator(),
         ],
+    }
+
+
+def _operator() -> dict[str, Any]:
+    """As the chart's PodMonitor has it: what the operator says of a rollout keeps the rollout's own namespace."""
+    metadata = operator_pod.pod()["metadata"]
+    labels = {"namespace": metadata["namespace"], "pod": metadata["name"]}
+    return {
+        "job_name": "operator",
+        "scrape_interval": "5s",
+        "honor_labels": True,
+        "static_configs": [{"targets": [operator_pod.address()], "labels": labels}],
     }
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from playground import box, controlplane, lifecycle, monitoring
+from playground import box, controlplane, lifecycle, monitoring, operator_pod
 from playground.interference.journal import Entry, read_journal
 from playground.interference.rules import OBJECT_WRITES, WRITES, Rule, dump
 from playground.supervisor import environment
@@ -62,8 +62,7 @@ class Interference:
         """A way through that is called `name`, for one operator or one object's queries."""
         address = f"http://127.0.0.1:{(self.folder / 'port').read_text()}"
         made = Lane(name, self.folder, f"{address}/api/{name}", f"{address}/prometheus/{name}")
-        token = controlplane.read_token(self.state, controlplane.OPERATOR)
-        controlplane.write_kubeconfig(made.kubeconfig, made.api, token, self.state)
+        controlplane.write_kubeconfig(made.kubeconfig, made.api, operator_pod.token(self.state), self.state)
         return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,10 @@ import pytest
 import yaml
 
 from playground.paths import REPOSITORY
-from tests.chart.conftest import CHART, EVERYTHING, of_kind
+from tests.chart.helm import CHART, EVERYTHING, RENDERS, of_kind, parse
 
 if TYPE_CHECKING:
-    from tests.chart.conftest import Helm
+    from tests.chart.helm import Helm, Render
 
 # Helm is built by the first test that needs it.
 pytestmark = pytest.mark.timeout(1800)
@@ -26,8 +25,7 @@ NODES = {"nodes", "pods"}
 
 def test_lint_has_nothing_to_say(helm: Helm) -> None:
     """`helm lint --strict`, with everything switched on."""
-    flags = [word for value in EVERYTHING for word in ("--set", value)]
-    done = helm.run("lint", "--strict", CHART, *flags)
+    done = helm.run("lint", "--strict", CHART, "-f", EVERYTHING)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -43,13 +41,11 @@ def test_definition_is_the_one_file(helm: Helm) -> None:
     assert not of_kind(helm.template("crds.enabled=false"), "CustomResourceDefinition")
 
 
-def test_playground_has_the_chart_s_rights(helm: Helm) -> None:
-    """What `make demo` proves to be enough is what users install."""
-    kinds = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-    rendered = [each for each in helm.template("rbac.aggregate=false") if each["kind"] in kinds]
-    file = REPOSITORY / "playground" / "manifests" / "operator-rbac.yaml"
-    proven = [each for each in yaml.safe_load_all(file.read_text()) if each]
-    assert sorted(map(json.dumps, proven)) == sorted(map(json.dumps, rendered))
+@pytest.mark.parametrize("render", RENDERS, ids=lambda render: render.kept.stem)
+def test_what_is_kept_is_what_helm_makes(helm: Helm, render: Render) -> None:
+    """What `make demo` installs, and what is reviewed, is what users install; `make chart` writes it anew."""
+    rendered = parse(helm.render("-f", render.values))
+    assert sorted(map(json.dumps, render.objects)) == sorted(map(json.dumps, rendered))
 
 
 @pytest.mark.parametrize("values", [(), ("watchNamespaces={a,b}",)], ids=["cluster", "namespaces"])
@@ -126,16 +122,6 @@ def test_image_can_be_pinned(helm: Helm) -> None:
     digest = f"sha256:{'0' * 64}"
     (deployment,) = of_kind(helm.template(f"image.digest={digest}", "image.tag=x"), "Deployment")
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"modelrollout@{digest}")
-
-
-def test_every_value_is_documented() -> None:
-    """Each key of values.yaml has a `# --` above it, and the schema knows it."""
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    lines = (CHART / "values.yaml").read_text().splitlines()
-    for above, line in itertools.pairwise(lines):
-        if re.match(r" *[a-zA-Z]+: \S", line) and not line.startswith("  requests") and not line.startswith("  limits"):
-            assert above.strip().startswith("# --"), line
-    assert set(schema["properties"]) - {"global"} == set(yaml.safe_load("\n".join(lines)))
 
 
 def test_every_alert_has_a_runbook() -> None:

@@ -1,6 +1,20 @@
-{{/* How the operator speaks to Prometheus and model servers: variables, mounts and volumes of its pods. */}}
+{{/* How the operator speaks to Prometheus, model servers, Alertmanager and people: variables, mounts and volumes. */}}
 
 {{- define "modelrollout.access.env" -}}
+{{- with .Values.alerts }}
+{{- if .secretName }}
+- {name: MODELROLLOUT_ALERTS_ADDRESS, value: "0.0.0.0:{{ .port }}"}
+- {name: MODELROLLOUT_ALERTS_TOKEN_FILE, value: /var/run/alerts/token}
+{{- end }}
+{{- end }}
+{{- with .Values.notifications }}
+{{- if .secretName }}
+- {name: MODELROLLOUT_NOTIFY_URLS_FILE, value: /var/run/notifications/urls}
+{{- with .topics }}
+- {name: MODELROLLOUT_NOTIFY_ON, value: {{ join "," . | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.modelServers.tls }}
 {{- if .secretName }}
 - {name: MODELROLLOUT_MODEL_SERVER_CA_FILE, value: /var/run/model-servers/ca.crt}
@@ -39,6 +53,12 @@
 {{- end }}
 
 {{- define "modelrollout.access.mounts" -}}
+{{- if .Values.alerts.secretName }}
+- {name: alerts, mountPath: /var/run/alerts, readOnly: true}
+{{- end }}
+{{- if .Values.notifications.secretName }}
+- {name: notifications, mountPath: /var/run/notifications, readOnly: true}
+{{- end }}
 {{- if .Values.modelServers.tls.secretName }}
 - {name: model-servers-tls, mountPath: /var/run/model-servers, readOnly: true}
 {{- end }}
@@ -51,6 +71,14 @@
 {{- end }}
 
 {{- define "modelrollout.access.volumes" -}}
+{{- with .Values.alerts.secretName }}
+- name: alerts
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- with .Values.notifications.secretName }}
+- name: notifications
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
 {{- with .Values.modelServers.tls.secretName }}
 - name: model-servers-tls
   secret: {secretName: {{ . }}, defaultMode: 0440}
