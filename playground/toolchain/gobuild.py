@@ -67,7 +67,11 @@ PROGRAMS = (
 )
 
 HELM = tuple(Program(f"helm{major}", f"helm.sh/helm/v{major}/cmd/helm") for major in (4, 3))
-"""For the chart's tests alone, and built by them: the playground does not need it."""
+PROMTOOL = Program(
+    "promtool", "github.com/prometheus/prometheus/cmd/promtool", flags=("-tags", "remove_all_sd,enable_kubernetes_sd")
+)
+MANIFESTS = Program("manifests", ".")
+"""Like HELM and PROMTOOL for the chart's tests alone, and built by them: the playground does not need it."""
 
 
 def ensure(program: Program, python: Path) -> Path:
