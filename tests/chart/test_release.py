@@ -1,0 +1,215 @@
+"""The chart's life on a real API server, with real Helm: installed, upgraded, uninstalled, and taken up again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from kubernetes import client
+
+from playground.kube import Kube
+from tests.chart.helm import CHART, NAMESPACE, RENDERS, of_kind
+from tests.contract.api_server import running_api_server
+from tests.contract.conftest import Rollouts
+from tests.golden.kubectl import kubeconfig_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.chart.helm import Helm, Render
+
+# Helm is built by the first test that needs it.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+DEFINITION = "modelrollouts.modelrollout.io"
+DEFINITION_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{DEFINITION}"
+CLUSTERED = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace"}
+NEW_FIELD = "historyLimit"
+BUILT_IN = {"core", "apps", "policy", "rbac.authorization.k8s.io", "networking.k8s.io", "apiextensions.k8s.io"}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """An API server, and a file that leads Helm to it."""
+
+    kube: Kube
+    kubeconfig: Path
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """An object by its path, None when there is none."""
+        answer = self.kube.session.get(f"{self.kube.url}{path}", timeout=10)
+        found: dict[str, Any] = answer.json()
+        return None if answer.status_code == 404 else found
+
+    def apply(self, obj: dict[str, Any], *, dry_run: bool = True) -> None:
+        """Have the server check an object, strictly, and store it only if that is wanted."""
+        parameters = {"fieldManager": "test", "force": "true", "fieldValidation": "Strict"}
+        answer = self.kube.session.patch(
+            f"{self.kube.url}{path_of(obj)}",
+            data=yaml.safe_dump(obj),
+            params=parameters | ({"dryRun": "All"} if dry_run else {}),
+            headers={"Content-Type": "application/apply-patch+yaml"},
+            timeout=10,
+        )
+        assert answer.ok, answer.text
+
+    def delete(self, path: str) -> None:
+        """Remove an object and wait until it is gone."""
+        self.kube.session.delete(f"{self.kube.url}{path}", timeout=10)
+        while self.get(path) is not None:
+            time.sleep(0.05)
+
+
+def path_of(obj: dict[str, Any]) -> str:
+    """Where the API server has an object of a kind of its own."""
+    group, _, version = obj["apiVersion"].rpartition("/")
+    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    namespace = obj["metadata"].get("namespace", NAMESPACE)
+    place = "" if obj["kind"] in CLUSTERED else f"/namespaces/{namespace}"
+    kind: str = obj["kind"].lower()
+    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return f"{root}{place}/{plural}/{obj['metadata']['name']}"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of the chart in a cluster."""
+
+    helm: Helm
+    cluster: Cluster
+    name: str = "modelrollout"
+
+    def __call__(self, verb: str, *arguments: str | Path) -> str:
+        """Have Helm do something with it; what it says."""
+        where = ("--kubeconfig", self.cluster.kubeconfig, "--namespace", NAMESPACE)
+        done = self.helm.run(verb, self.name, *arguments, *where)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def install(self, *arguments: str | Path, chart: Path = CHART) -> str:
+        """Into its namespace, which is made."""
+        return self("install", chart, "--create-namespace", *arguments)
+
+    def definition(self) -> dict[str, Any] | None:
+        """The custom resource definition as the server has it."""
+        return self.cluster.get(DEFINITION_PATH)
+
+    def fields(self) -> set[str]:
+        """What `spec` may have by that definition."""
+        definition = self.definition()
+        assert definition is not None
+        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        return set(schema["properties"]["spec"]["properties"])
+
+    def deployment(self) -> dict[str, Any] | None:
+        """The operator's."""
+        return self.cluster.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{self.name}")
+
+    def replicas(self) -> int:
+        """How many of it there are to be."""
+        deployment = self.deployment()
+        assert deployment is not None
+        count: int = deployment["spec"]["replicas"]
+        return count
+
+    def role(self) -> dict[str, Any] | None:
+        """Its rights in the whole cluster."""
+        return self.cluster.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{self.name}")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One for all tests of this file."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with running_api_server(folder) as admin:
+        file = folder / "kubeconfig"
+        file.write_text(yaml.safe_dump(kubeconfig_of(Rollouts(client.CustomObjectsApi(admin)))))
+        yield Cluster(Kube.connect(file), file)
+
+
+@pytest.fixture
+def release(helm: Helm, cluster: Cluster) -> Iterator[Release]:
+    """A release that is yet to be installed; nothing is left of it, nor of the definition, at the end."""
+    made = Release(helm, cluster)
+    yield made
+    helm.run("uninstall", made.name, "--kubeconfig", cluster.kubeconfig, "--namespace", NAMESPACE)
+    cluster.delete(DEFINITION_PATH)
+
+
+def test_the_definition_outlives_the_release(release: Release) -> None:
+    """Uninstalling takes the operator and its rights away and leaves the definition, so every ModelRollout; then it can
+    be installed again.
+    """
+    told = release.install()
+    assert "rollout status deployment/modelrollout" in told
+    assert release.deployment() is not None
+    assert release.role() is not None
+    release("uninstall")
+    assert release.definition() is not None
+    assert release.deployment() is None
+    assert release.role() is None
+    release.install()
+    assert release.deployment() is not None
+
+
+def test_an_upgrade_changes_what_was_set(release: Release) -> None:
+    """Other values reach the objects; rights in the whole cluster go when namespaces are named."""
+    release.install()
+    release("upgrade", CHART, "--set", "replicas=3", "--set", "watchNamespaces={default}")
+    assert release.replicas() == 3
+    assert release.role() is None
+    assert release.cluster.get("/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/modelrollout") is not None
+    release("upgrade", CHART, "--reset-values")
+    assert release.replicas() == 2
+    assert release.role() is not None
+
+
+def test_an_upgrade_brings_new_fields(release: Release, tmp_path: Path) -> None:
+    """A definition of a release before, without a field, gets it: Helm's own folder for definitions would not."""
+    old = tmp_path / "modelrollout"
+    shutil.copytree(CHART, old)
+    file = old / "files" / "modelrollouts.yaml"
+    definition = yaml.safe_load(file.read_text())
+    for version in definition["spec"]["versions"]:
+        del version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][NEW_FIELD]
+    text = yaml.safe_dump({"metadata": {"name": DEFINITION}}, sort_keys=False)
+    rest = yaml.safe_dump({key: value for key, value in definition.items() if key != "metadata"}, sort_keys=False)
+    file.write_text(text + rest)
+    release.install(chart=old)
+    assert NEW_FIELD not in release.fields()
+    release("upgrade", CHART)
+    assert NEW_FIELD in release.fields()
+
+
+def test_a_definition_of_somebody_else_is_left_alone(release: Release) -> None:
+    """With `crds.enabled=false` one that is there already is neither adopted nor taken away."""
+    theirs = yaml.safe_load((CHART / "files" / "modelrollouts.yaml").read_text())
+    release.cluster.apply(theirs, dry_run=False)
+    told = release.install("--set", "crds.enabled=false")
+    assert "kubectl apply --server-side -f crds/modelrollouts.yaml" in told
+    release("uninstall")
+    left = release.definition()
+    assert left is not None
+    assert "helm.sh/resource-policy" not in left["metadata"].get("annotations", {})
+
+
+@pytest.mark.parametrize("render", RENDERS, ids=lambda render: render.kept.stem)
+def test_the_api_server_takes_every_object(cluster: Cluster, render: Render) -> None:
+    """No field is unknown, doubled or of the wrong type, for every object whose kind is Kubernetes' own."""
+    _make_namespaces(cluster, render.objects)
+    checked = [obj for obj in render.objects if (obj["apiVersion"].rpartition("/")[0] or "core") in BUILT_IN]
+    for obj in checked:
+        cluster.apply(obj)
+    assert of_kind(checked, "Deployment")
+
+
+def _make_namespaces(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
+    """Even what is only tried out needs its namespace."""
+    for name in {NAMESPACE} | {obj["metadata"].get("namespace", NAMESPACE) for obj in objects}:
+        if cluster.get(f"/api/v1/namespaces/{name}") is None:
+            cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, dry_run=False)
