@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from modelrollout.settings import OperatorSettings, load_settings
-from tests.chart.conftest import of_kind
+from tests.chart.helm import of_kind
 
 if TYPE_CHECKING:
-    from tests.chart.conftest import Helm
+    from tests.chart.helm import Helm
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -161,11 +161,3 @@ def test_every_file_is_mounted() -> None:
         used = {mounts[file.rpartition("/")[0]]["name"] for file in files.values()}
         assert used == set(secrets)
         assert all(mounts[file.rpartition("/")[0]]["readOnly"] for file in files.values())
-
-
-def test_prometheus_is_shown_a_token_or_a_user() -> None:
-    """Which of the two the Secret holds is told by its kind."""
-    token = {"MODELROLLOUT_PROMETHEUS_TOKEN_FILE"}
-    user = {"MODELROLLOUT_PROMETHEUS_USER_FILE", "MODELROLLOUT_PROMETHEUS_PASSWORD_FILE"}
-    for render, shown in (("namespaced", token), ("everything", user)):
-        assert set(environment(read(render)["Deployment"])) & (token | user) == shown
