@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from modelrollout import __version__
 from modelrollout.core.analysis import Verdict
+from modelrollout.core.names import LABEL_ROLLOUT, LABEL_TRACK
 from modelrollout.core.status import Outcome
 from modelrollout.core.values import JSON, parse_time
 from modelrollout.resources import PLURALS, plural_of
@@ -90,10 +91,14 @@ _PHASES = (
     "RolledBack", "Degraded",
 )  # fmt: skip
 _OBJECT = ("namespace", "name")
+_GPU_VENDOR = "nvidia.com/"
 
 
-def initialise(rollouts: Callable[[], Iterable[JSON]]) -> None:
-    """Make every series, and from now on those of the given ModelRollouts. Called once, by `process`."""
+def initialise(rollouts: Callable[[], Iterable[JSON]], deployments: Callable[[], Iterable[JSON]] = tuple) -> None:
+    """Make every series, and from now on those of the given ModelRollouts and their Deployments.
+
+    Called once, by `process`.
+    """
     # They double the samples, and say what the process' own start says.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     for counter, values in _VALUES.items():
@@ -103,6 +108,7 @@ def initialise(rollouts: Callable[[], Iterable[JSON]]) -> None:
         REQUESTS.labels(*labels)
     _BUILD.labels(__version__).set(1)
     REGISTRY.register(RolloutCollector(rollouts))
+    REGISTRY.register(GpuCollector(deployments))
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=REGISTRY)
 
@@ -172,6 +178,41 @@ class RolloutCollector(Collector):
             metadata = rollout["metadata"]
             _add(families, [metadata.get("namespace", ""), metadata["name"]], rollout.get("status") or {})
         yield from families.values()
+
+
+class GpuCollector(Collector):
+    """The GPUs, or slices of them, that the pods of each side hold, as their Deployments have them."""
+
+    def __init__(self, deployments: Callable[[], Iterable[JSON]]) -> None:
+        """`deployments` gives them as they are now: none in a standby."""
+        self._deployments = deployments
+
+    def describe(self) -> Iterable[Metric]:
+        """The name alone."""
+        yield self._family()
+
+    def collect(self) -> Iterator[Metric]:
+        """One family."""
+        family = self._family()
+        for deployment in self._deployments():
+            metadata, pods = deployment["metadata"], _number((deployment.get("status") or {}).get("replicas"))
+            own = metadata.get("labels") or {}
+            labels = [metadata["namespace"], own.get(LABEL_ROLLOUT, ""), own.get(LABEL_TRACK, "")]
+            for resource, count in _gpus(deployment):
+                family.add_metric([*labels, resource], pods * count)
+        yield family
+
+    @staticmethod
+    def _family() -> GaugeMetricFamily:
+        labels = (*_OBJECT, "track", "resource")
+        return GaugeMetricFamily("modelrollout_gpus", "GPUs or slices that the pods of a side hold.", labels=labels)
+
+
+def _gpus(deployment: JSON) -> Iterator[tuple[str, int]]:
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        for resource, count in ((container.get("resources") or {}).get("limits") or {}).items():
+            if resource.startswith(_GPU_VENDOR):
+                yield resource, int(count)
 
 
 def _families() -> dict[str, GaugeMetricFamily]:

@@ -34,7 +34,7 @@ from modelrollout.metrics import initialise
 from modelrollout.ports import Clock, Events
 from modelrollout.probes import Sources
 from modelrollout.reconciler import Reconciler
-from modelrollout.resources import ROLLOUTS
+from modelrollout.resources import DEPLOYMENTS, ROLLOUTS
 from modelrollout.settings import OperatorSettings, load_settings
 from modelrollout.supervisor import Supervisor
 from modelrollout.workqueue import WorkQueue, run_passes
@@ -64,7 +64,10 @@ async def run(settings: OperatorSettings) -> None:
         board, pulse = AlertBoard(cache, clock, queue.add), Pulse(uptime)
         supervisor = _supervisor(settings, client, cache, queue, pulse)
         leads = election.won.is_set
-        initialise(lambda: cache.objects(ROLLOUTS) if leads() else ())
+        initialise(
+            lambda: cache.objects(ROLLOUTS) if leads() else (),
+            lambda: cache.objects(DEPLOYMENTS) if leads() else (),
+        )
         await stack.enter_async_context(health_server(settings.health, pulse.problem, _ready(supervisor)))
         await stack.enter_async_context(alert_receiver(settings.alerts, settings.alerts_token, board, leads))
         _log.info("started", version=__version__, server=credentials.server, namespaces=settings.namespaces or "all")

@@ -136,9 +136,9 @@ def test_every_alert_has_a_runbook() -> None:
 
 def test_rules_and_dashboard_ask_for_series_that_there_are() -> None:
     """Every series of ours that is asked for is one that the operator serves."""
-    from modelrollout.metrics import REGISTRY, RolloutCollector
+    from modelrollout.metrics import REGISTRY, GpuCollector, RolloutCollector
 
-    collected = [*REGISTRY.collect(), *RolloutCollector(list).collect()]
+    collected = [*REGISTRY.collect(), *RolloutCollector(list).collect(), *GpuCollector(list).collect()]
     served = {name for family in collected for name in (family.name, f"{family.name}_total")}
     asked = (CHART / "files" / "rules.yaml").read_text() + (CHART / "files" / "dashboard.json").read_text()
     names = set(re.findall(r"\b(modelrollout_\w+)", asked))

@@ -28,9 +28,17 @@ status = {
     "analysis": [{"name": "errors", "verdict": "Pass"}],
 }
 objects = [{"metadata": {"namespace": "shop", "name": "recsys"}, "status": status}]
-metrics.initialise(lambda: objects)
+labels = {"modelrollout.io/rollout": "recsys", "modelrollout.io/track": "canary"}
+container = {"resources": {"limits": {"cpu": "1", "nvidia.com/mig-1g.10gb": "2"}}}
+deployments = [{
+    "metadata": {"namespace": "shop", "name": "recsys-canary", "labels": labels},
+    "spec": {"template": {"spec": {"containers": [container]}}},
+    "status": {"replicas": 3},
+}]
+metrics.initialise(lambda: objects, lambda: deployments)
 print(metrics.exposition("")[0].decode(), end="@@@")
 objects.clear()
+deployments.clear()
 print(metrics.exposition("")[0].decode(), end="")
 """
 _OF_AN_OBJECT = {"namespace", "name"}
@@ -108,6 +116,12 @@ def test_a_rollout_is_shown(pages: Pages) -> None:
     assert pages.value("modelrollout_step_started_timestamp_seconds") == 1767225610
     assert pages.value("modelrollout_version", track="canary") == 102
     assert pages.value("modelrollout_verdict", metric="errors", verdict="Pass") == 1
+
+
+def test_gpus_are_those_of_all_pods(pages: Pages) -> None:
+    """A side holds what its Deployment's pods are limited to, by resource; processors are no GPUs."""
+    assert pages.value("modelrollout_gpus", namespace="shop", track="canary", resource="nvidia.com/mig-1g.10gb") == 6
+    assert len(pages.full["modelrollout_gpus"].samples) == 1
 
 
 def test_an_object_that_is_gone_leaves_nothing(pages: Pages) -> None:
