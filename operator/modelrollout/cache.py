@@ -43,11 +43,14 @@ class ObjectCache:
         self._gone: OrderedDict[str, int] = OrderedDict()
         self._claiming: dict[Place, set[Key]] = {}
 
-    def put(self, resource: Resource, obj: JSON) -> bool:
-        """Store an object unless it is older than, or the same as, what is known. Whether it was stored."""
+    def put(self, resource: Resource, obj: JSON, listed: int = 0) -> bool:
+        """Store an object unless it is older than, or the same as, what is known. Whether it was stored.
+
+        `listed` is the resourceVersion of a listing that has it: by then it was there, however old it is itself.
+        """
         identity, uid, version = identify(resource, obj), obj["metadata"]["uid"], resource_version(obj)
         known = self._objects.get(identity)
-        if version <= self._gone.get(uid, -1):
+        if max(version, listed) <= self._gone.get(uid, -1):
             return False
         if known is not None and known["metadata"]["uid"] == uid and version <= resource_version(known):
             return False
@@ -61,13 +64,14 @@ class ObjectCache:
             self._of_rollout.setdefault(key, set()).add(identity)
         return True
 
-    def drop(self, resource: Resource, obj: JSON, for_good: bool = False) -> bool:
+    def drop(self, resource: Resource, obj: JSON, for_good: bool = False, listed: int = 0) -> bool:
         """Forget an object; whether it was known. A late event of it cannot bring it back.
 
         With `for_good` its uid never returns; else a newer resourceVersion may: a label was taken away, then put back.
+        `listed` is the resourceVersion of a listing that does not have it any more.
         """
         identity, uid = identify(resource, obj), obj["metadata"]["uid"]
-        self._remember_gone(uid, _FOR_GOOD if for_good else resource_version(obj))
+        self._remember_gone(uid, _FOR_GOOD if for_good else max(resource_version(obj), listed))
         known = self._objects.get(identity)
         if known is None or known["metadata"]["uid"] != uid:
             return False

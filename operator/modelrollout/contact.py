@@ -32,16 +32,23 @@ class Pings(Protocol):
 
 @dataclass(slots=True)
 class Contact:
-    """`heard` is when the API server last answered, `failed` when it last did not."""
+    """`heard` is when the API server last answered, `failed` when it last did not, `first` when it did at first."""
 
     heard: datetime | None = None
     failed: datetime | None = None
+    first: datetime | None = None
 
     def unheard(self, now: datetime) -> datetime | None:
         """When nothing was heard last, None when that was never so. A process that stood still heard nothing either."""
         if self.heard is not None and now - self.heard > STALE:
             self.failed = now
         return self.failed
+
+    def answered(self, now: datetime) -> float:
+        """For how many seconds the API server has answered every question."""
+        if self.first is None:
+            return 0.0
+        return (now - max(self.unheard(now) or self.first, self.first)).total_seconds()
 
     async def keep(self, cluster: Pings, clock: Clock, period: float = PERIOD) -> None:
         """Ask for ever."""
@@ -57,7 +64,7 @@ class Contact:
             else:
                 now = clock.now()
                 self.unheard(now)
-                self.heard = now
+                self.heard, self.first = now, self.first or now
                 if away:
                     _log.info("the API server is back")
                 away = False

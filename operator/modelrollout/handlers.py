@@ -17,12 +17,13 @@ import structlog
 from modelrollout.core.values import JSON
 from modelrollout.health import Pulse
 from modelrollout.resources import Resource
+from modelrollout.streams import WATCH_SECONDS, Streams
 
 Deliver = Callable[[Resource, str | None, JSON], None]
 """Called in the main loop for each event: its kind, its type (None in the first listing) and the object."""
 
-Login = Callable[[], Awaitable[tuple[str, aiohttp.ClientSession]]]
-"""Called in kopf's loop: the API server's address and a session with credentials; kopf closes it."""
+Login = Callable[[aiohttp.TraceConfig], Awaitable[tuple[str, aiohttp.ClientSession]]]
+"""Called in kopf's loop: the API server's address and a session with credentials and this trace; kopf closes it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -39,11 +40,12 @@ class WatchThread:
         """Set once a part of kopf has ended: the rest should follow within seconds."""
         self.ended = asyncio.Event()
         """Set when the thread is over."""
+        self.streams = Streams(kind.path(namespace) for kind in kinds for namespace in namespaces or (None,))
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self._namespaces = namespaces
         self._settings = _settings(kinds)
-        self._registry = _registry(kinds, login, self._hand_over(deliver))
+        self._registry = _registry(kinds, lambda: login(self.streams.trace()), self._hand_over(deliver))
 
     def start(self) -> None:
         """Begin to watch. A daemon thread: one that hangs does not keep the process alive."""
@@ -113,7 +115,9 @@ class _CappedForever:
             delay = min(delay * 2, 2.0)
 
 
-def _registry(kinds: tuple[Resource, ...], login: Login, deliver: Deliver) -> kopf.OperatorRegistry:
+def _registry(
+    kinds: tuple[Resource, ...], login: Callable[[], Awaitable[tuple[str, aiohttp.ClientSession]]], deliver: Deliver
+) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     async def authenticate(**_: Any) -> kopf.AiohttpSession:
@@ -144,8 +148,8 @@ def _settings(kinds: tuple[Resource, ...]) -> kopf.OperatorSettings:
     settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = _CappedForever()
-    settings.watching.inactivity_timeout = 70  # the API server sends a bookmark each minute
-    settings.watching.server_timeout = 600
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.inactivity_timeout = WATCH_SECONDS + 2  # then nobody is there who could end it
     settings.watching.reconnect_backoff = 0.2
     settings.watching.chunk_size = 500
     settings.queueing.idle_timeout = 0.5

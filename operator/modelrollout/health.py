@@ -12,7 +12,7 @@ Check = Callable[[], str]
 """What is wrong at this moment, in words; empty when nothing is."""
 
 STILL = 60.0
-"""Seconds without a beat after which something stands still for good: restarts of the watches take far less."""
+"""Seconds without a sign of life after which something stands still for good: restarts of the watches take far less."""
 
 
 class Pulse:
@@ -35,6 +35,29 @@ class Pulse:
         """A `Check`."""
         still = self._last is not None and self._clock() - self._last > STILL
         return "the thread of the watches stands still" if still else ""
+
+
+def blindness(blind: Callable[[], float], answered: Callable[[], float]) -> Check:
+    """A `Check` that the cluster is seen, through watches or listings: `blind` says for how many seconds it was not.
+
+    `answered` says for how many the API server has answered every question. One that is away is no reason to start
+    anew: that would not bring it back.
+    """
+
+    def problem() -> str:
+        lately = min(blind(), answered())
+        return (
+            f"nothing was seen of the cluster for {lately:.0f} s, though the API server answers"
+            if lately > STILL
+            else ""
+        )
+
+    return problem
+
+
+def first_problem(*checks: Check) -> Check:
+    """A `Check` of several things."""
+    return lambda: next(filter(None, (check() for check in checks)), "")
 
 
 _Handler = Callable[[web.Request], Awaitable[web.Response]]

@@ -6,7 +6,7 @@ Watches alone are not enough: an object that goes while they are interrupted is 
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from modelrollout.cache import ObjectCache, owners
+from modelrollout.cache import ObjectCache, identify, owners
 from modelrollout.core.values import JSON
 from modelrollout.ports import Key
 from modelrollout.resources import WATCHED, Listing, Resource, resource_of, resource_version
@@ -59,14 +59,20 @@ async def recheck_strangers(lists: Lists, cache: ObjectCache) -> set[Key]:
 
 
 async def _sweep_one(lists: Lists, cache: ObjectCache, resource: Resource, namespace: str | None, swept: Swept) -> bool:
+    """Whether there is such a kind. That there is none says nothing of its objects: it may be back in a moment."""
     listing = await lists.list_watched(resource, namespace)
-    items = listing.items if listing is not None else ()
-    for obj in items:
-        known = cache.find(resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-        if cache.put(resource, obj):
-            swept.touched |= owners(obj) | (owners(known) if known is not None else set())
+    if listing is None:
+        return False
+    for obj in listing.items:
+        identity = identify(resource, obj)
+        known = cache.find(*identity)
+        if cache.put(resource, obj, listed=listing.version):
+            # As the cache has it: what a listing gives may lack its kind.
+            swept.touched |= {
+                key for item in (known, cache.find(*identity)) if item is not None for key in owners(item)
+            }
             swept.newer[obj["metadata"]["uid"]] = resource_version(obj)
-    there = {obj["metadata"]["uid"] for obj in items}
+    there = {obj["metadata"]["uid"] for obj in listing.items}
     strangers = {obj["metadata"]["uid"] for _, obj in cache.strangers()}
     for obj in cache.objects(resource):
         metadata = obj["metadata"]
@@ -74,7 +80,7 @@ async def _sweep_one(lists: Lists, cache: ObjectCache, resource: Resource, names
         if metadata["uid"] in there or metadata["uid"] in strangers or elsewhere:
             continue
         # One that is newer than the listing was made after it.
-        if listing is None or resource_version(obj) <= listing.version:
-            cache.drop(resource, obj)
+        if resource_version(obj) <= listing.version:
+            cache.drop(resource, obj, listed=listing.version)
             swept.touched |= owners(obj)
-    return listing is not None
+    return True

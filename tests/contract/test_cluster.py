@@ -265,7 +265,11 @@ async def test_watches_deliver_what_concerns_us_and_write_nothing(
         seen.put_nowait((resource.kind, event, obj["metadata"]["name"]))
 
     watches = WatchThread(
-        (ROLLOUTS, CONFIG_MAPS), ("default",), lambda: watch_session(Credentials(kubeconfig)), deliver, Pulse(uptime)
+        (ROLLOUTS, CONFIG_MAPS),
+        ("default",),
+        lambda trace: watch_session(Credentials(kubeconfig), trace),
+        deliver,
+        Pulse(uptime),
     )
     watches.start()
     name = rollout["metadata"]["name"]

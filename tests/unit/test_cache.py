@@ -75,6 +75,17 @@ def test_an_object_that_only_lost_its_label_may_come_back() -> None:
     assert cache.put(CONFIG_MAPS, made("recsys-canary", 12))
 
 
+def test_a_listing_decides_whether_an_object_is_there() -> None:
+    """One that a listing left out comes back with a younger listing, unchanged as it may be, and with no older one."""
+    cache, obj = ObjectCache(), made("recsys-stable", 10)
+    cache.put(DEPLOYMENTS, obj)
+    assert cache.drop(DEPLOYMENTS, obj, listed=20)
+    assert not cache.put(DEPLOYMENTS, obj)
+    assert not cache.put(DEPLOYMENTS, obj, listed=15)
+    assert not cache.put(DEPLOYMENTS, made("recsys-stable", 19))
+    assert cache.put(DEPLOYMENTS, obj, listed=21)
+
+
 def test_children_are_found_by_label_and_by_exact_name() -> None:
     """A stranger in one of our names is shown; one whose name only begins alike is not."""
     cache = ObjectCache()

@@ -14,6 +14,7 @@ from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER
 from modelrollout.errors import ClusterUnavailable
 from modelrollout.ports import Key
 from modelrollout.resources import DEPLOYMENTS, HTTP_ROUTES, PODS, ROLLOUTS, WATCHED, Listing, Resource
+from modelrollout.streams import Streams
 from modelrollout.supervisor import Pace, Supervisor, WatchesBroken
 
 if TYPE_CHECKING:
@@ -22,7 +23,20 @@ if TYPE_CHECKING:
     from modelrollout.handlers import Deliver
 
 KEY = Key("default", "recsys")
-QUICK = Pace(retry=0.01, restart=0.01, first_sweep=0.01, sweep=0.05, recheck=0.02, exit=0.2, failures=3)
+QUICK = Pace(
+    tick=0.005,
+    retry=0.01,
+    restart=0.01,
+    restart_at_most=0.02,
+    first_sweep=0.01,
+    after_listing=0.01,
+    sweep=0.05,
+    recheck=0.02,
+    silence=1000.0,
+    poll=0.02,
+    exit=0.2,
+)
+NEVER = replace(QUICK, first_sweep=1000.0, sweep=1000.0)
 
 
 def made(name: str, version: int, labelled: bool = True) -> dict[str, Any]:
@@ -68,13 +82,14 @@ class FakeCluster:
 
 @dataclass
 class FakeWatches:
-    """Watches that deliver what a test tells them to."""
+    """Watches that deliver what a test tells them to, over one stream of which nothing is heard any more."""
 
     kinds: tuple[Resource, ...]
     deliver: Deliver
     hangs: bool = False
     failing: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    streams: Streams = field(default_factory=lambda: Streams(["/all"]))
 
     def start(self) -> None:
         """Nothing to do."""
@@ -253,14 +268,79 @@ async def test_watches_that_fail_and_hang_end_the_process() -> None:
             await task
 
 
-async def test_watches_that_fail_again_and_again_end_the_process() -> None:
-    """A new process reads its credentials anew and starts clean."""
+async def test_watches_that_fail_again_and_again_are_not_given_up() -> None:
+    """Each start lists everything, so that the operator sees the cluster all the same; nothing ends the process."""
     world = World()
-    async with running(world.supervisor()) as task:
-        for _ in range(QUICK.failures + 1):
-            (await world.started.get()).fail()
-        with pytest.raises(WatchesBroken, match="ended 4 times"):
-            await task
+    async with running(world.supervisor(NEVER)) as task:
+        for number in range(20):
+            watches = await world.started.get()
+            world.cluster.objects = {ROLLOUTS: [made("recsys", number + 1, labelled=False)]}
+            assert number == 0 or world.cache.find("ModelRollout", "default", "recsys") is not None
+            watches.fail()
+        assert not task.done()
+
+
+async def test_listings_stand_in_for_a_stream_that_is_silent() -> None:
+    """What happens meanwhile is seen, and a stream that stays silent is started anew."""
+    world = World()
+    async with running(world.supervisor(replace(NEVER, silence=0.01, recheck=1000.0))):
+        await world.started.get()
+        world.cluster.objects = {ROLLOUTS: [made("recsys", 50, labelled=False)]}
+        await until(lambda: world.cache.rollout(KEY) is not None)
+        assert KEY in world.added
+        await world.started.get()
+
+
+async def test_a_stream_that_is_heard_needs_no_listings() -> None:
+    """The API server is asked for nothing while the watches do their work."""
+    world = World()
+    async with running(world.supervisor(NEVER)):
+        await world.started.get()
+        asked = world.cluster.asked
+        await asyncio.sleep(20 * NEVER.tick)
+        assert world.cluster.asked == asked
+
+
+async def test_a_listing_of_the_watches_is_followed_by_a_sweep() -> None:
+    """When a watch is too old (410) everything is listed anew, and nothing reports what went meanwhile."""
+    world = World()
+    world.cluster.objects = {ROLLOUTS: [made("recsys", 1, labelled=False)], PODS: [made("p", 2)]}
+    async with running(world.supervisor(NEVER)):
+        watches = await world.started.get()
+        world.cluster.objects[PODS] = []
+        watches.streams.listed.set()
+        await until(lambda: world.cache.find("Pod", "default", "p") is None)
+
+
+async def test_objects_outlive_a_kind_that_is_not_found_for_a_while() -> None:
+    """An API server that starts may answer 404 to everything: that says nothing of what is there."""
+    world = World()
+    world.cluster.objects = {ROLLOUTS: [made("recsys", 1, labelled=False)], PODS: [made("p", 2)]}
+    supervisor = world.supervisor()
+    async with running(supervisor):
+        await world.started.get()
+        world.cluster.kinds.clear()
+        asked = world.cluster.asked
+        await until(lambda: world.cluster.asked >= asked + 3 * len(WATCHED))
+        assert world.cache.rollout(KEY) is not None
+        world.cluster.kinds |= set(WATCHED)
+        assert (await world.started.get()).kinds == WATCHED
+        assert [child["metadata"]["name"] for child in world.cache.children(KEY)] == ["p"]
+
+
+async def test_blindness_is_the_time_since_a_sweep_or_a_sign_of_every_stream() -> None:
+    """Nothing counts before the first listing; an API server that is away makes blind."""
+    world = World()
+    supervisor = world.supervisor(NEVER)
+    assert supervisor.blind() == 0
+    world.cluster.away = True
+    async with running(supervisor):
+        await until(lambda: world.cluster.asked > 3)
+        assert supervisor.blind() == 0
+        world.cluster.away = False
+        await world.started.get()
+        before = supervisor.blind()
+        await until(lambda: supervisor.blind() > before + 0.05)
 
 
 async def test_a_stranger_in_our_name_is_asked_for_again() -> None:

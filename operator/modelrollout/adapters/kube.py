@@ -81,10 +81,13 @@ class KubeClient:
         while True:
             sent = {name: value for name, value in params.items() if value}
             page = await self._call(_Request("GET", resource.path(namespace), sent, limits=_LIST_TIMEOUT))
-            items += page.get("items") or ()
-            params["continue"] = page["metadata"].get("continue", "")
+            if "items" not in page:
+                raise ClusterUnavailable(f"what answered is no API server: no list at {resource.path(namespace)}")
+            items += page["items"] or ()
+            metadata = page.get("metadata") or {}
+            params["continue"] = metadata.get("continue", "")
             if not params["continue"]:
-                return Listing(tuple(items), int(page["metadata"].get("resourceVersion") or 0))
+                return Listing(tuple(items), int(metadata.get("resourceVersion") or 0))
 
     async def list_watched(self, resource: Resource, namespace: str | None) -> Listing | None:
         """All objects of a kind that concern the operator; None when the API server has no such kind."""
@@ -128,7 +131,7 @@ class KubeClient:
                     raise _error(response.status, (await response.text())[:500])
                 async for line in response.content:
                     yield _parse(line).get("object") or {}
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # a line without end is a ValueError
             raise ClusterUnavailable(f"the watch ended: {error!r}") from error
 
     async def ping(self) -> None:
@@ -145,6 +148,8 @@ class KubeClient:
             said = answer.get("message") or text.decode(errors="replace").strip()[:500]
             # For a kind that it does not know, the API server only says "404 page not found".
             raise _error(status, said if answer else f"{said}: {request.path}")
+        if not answer:
+            raise ClusterUnavailable(f"what answered is no API server: no JSON at {request.path}")
         return answer
 
     async def _send(self, request: _Request) -> tuple[int, bytes]:
@@ -182,11 +187,11 @@ async def connect(credentials: Credentials) -> AsyncIterator[KubeClient]:
         yield KubeClient(credentials, session)
 
 
-async def watch_session(credentials: Credentials) -> tuple[str, aiohttp.ClientSession]:
+async def watch_session(credentials: Credentials, trace: aiohttp.TraceConfig) -> tuple[str, aiohttp.ClientSession]:
     """The API server's address and a session of its own for watches, which whoever asks for it closes."""
     await credentials.load()
-    connector = aiohttp.TCPConnector(limit=0, ssl=credentials.tls)
-    return credentials.server, aiohttp.ClientSession(connector=connector, headers=await credentials.headers())
+    connector, headers = aiohttp.TCPConnector(limit=0, ssl=credentials.tls), await credentials.headers()
+    return credentials.server, aiohttp.ClientSession(connector=connector, headers=headers, trace_configs=[trace])
 
 
 def _parse(text: bytes) -> dict[str, Any]:
