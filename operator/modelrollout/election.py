@@ -125,6 +125,8 @@ class Elector:
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     """One of the two is set at any time. An outage of the API server is no loss: nobody else can win in it."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _resigned: bool = False
     _told: str = ""
 
     async def run(self) -> None:
@@ -141,10 +143,12 @@ class Elector:
             await asyncio.gather(listening, return_exceptions=True)
 
     async def resign(self) -> None:
-        """Give the lease back, so that another has it at once. Called when nothing is written any more."""
-        free = self.candidate.resign()
-        if free is not None:
-            await self._tell(self.leases.write(free))
+        """Give the lease back, so that another has it at once, and never take it again.
+
+        Called when nothing is written any more. A renewal that is under way is waited for: it would be a conflict.
+        """
+        self._resigned = True
+        await self._tell(self._release())
         self._note()
 
     def permit(self) -> float:
@@ -154,7 +158,25 @@ class Elector:
             raise ClusterUnavailable("the lease was not renewed in time: another operator may act by now")
         return self.candidate.margin(now)
 
+    async def _release(self) -> None:
+        async with self._turn:
+            free = self.candidate.resign()
+            if free is None:
+                return
+            try:
+                await self.leases.write(free)
+            except Conflict:
+                # Our last renewal got through though its answer did not.
+                found = await self.leases.read()
+                if found is not None and found.holder == self.candidate.identity:
+                    await self.leases.write(replace(free, version=found.version))
+
     async def _round(self) -> None:
+        async with self._turn:
+            if not self._resigned:
+                await self._campaign()
+
+    async def _campaign(self) -> None:
         """Renew what we have, or take what is free."""
         if not self.candidate.leading:
             self.candidate.observe(await self.leases.read(), self.clock())

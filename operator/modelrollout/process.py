@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 
@@ -28,7 +28,7 @@ from modelrollout.contact import Contact
 from modelrollout.election import Alone, Candidate, Elector
 from modelrollout.errors import UnusableFile
 from modelrollout.handlers import WatchThread
-from modelrollout.health import Check, Pulse, health_server
+from modelrollout.health import Check, Pulse, blindness, first_problem, health_server
 from modelrollout.logs import configure_logging
 from modelrollout.metrics import initialise
 from modelrollout.ports import Clock, Events
@@ -38,6 +38,11 @@ from modelrollout.resources import DEPLOYMENTS, ROLLOUTS
 from modelrollout.settings import OperatorSettings, load_settings
 from modelrollout.supervisor import Supervisor
 from modelrollout.workqueue import WorkQueue, run_passes
+
+_DRAIN_SECONDS = 5.0
+"""How long passes that are under way at a signal may go on: each write of theirs has a deadline of its own."""
+_FLUSH_SECONDS = 3.0
+"""How long events and notifications may take then."""
 
 _log = structlog.get_logger(__name__)
 
@@ -57,7 +62,8 @@ async def run(settings: OperatorSettings) -> None:
         metrics = PrometheusMetrics(settings.prometheus)
         stack.push_async_callback(servers.close)
         stack.callback(metrics.close)
-        cluster, recorder = KubernetesCluster(client, cache), EventRecorder(client, clock)
+        # What happened has happened, whoever leads by now: events are posted without a permit.
+        cluster, recorder = KubernetesCluster(client, cache), EventRecorder(direct, clock)
         notifier = _notifier(settings, recorder)
         events = notifier or recorder
         sources = Sources(servers, metrics, NodeCapacities(client), clock)
@@ -68,13 +74,14 @@ async def run(settings: OperatorSettings) -> None:
             lambda: cache.objects(ROLLOUTS) if leads() else (),
             lambda: cache.objects(DEPLOYMENTS) if leads() else (),
         )
-        await stack.enter_async_context(health_server(settings.health, pulse.problem, _ready(supervisor)))
+        alive = first_problem(pulse.problem, blindness(supervisor.blind, lambda: contact.answered(clock.now())))
+        await stack.enter_async_context(health_server(settings.health, alive, _ready(supervisor, stopped)))
         await stack.enter_async_context(alert_receiver(settings.alerts, settings.alerts_token, board, leads))
         _log.info("started", version=__version__, server=credentials.server, namespaces=settings.namespaces or "all")
-        # Registered last, so that it comes first on the way out: whoever waits takes over at once.
+        # For when a part breaks: whoever waits takes over at once.
         stack.push_async_callback(election.resign)
         await _first_to_end(
-            stopped.wait(),
+            _retire(stopped, queue, election, recorder.flush, *([notifier.flush] if notifier else ())),
             election.run(),
             supervisor.run(),
             contact.keep(direct, clock),
@@ -127,14 +134,23 @@ def _supervisor(
         cache=cache,
         add=queue.add,
         watches=lambda kinds, deliver: WatchThread(
-            kinds, settings.namespaces, lambda: watch_session(Credentials(settings.kubeconfig)), deliver, pulse
+            kinds,
+            settings.namespaces,
+            lambda trace: watch_session(Credentials(settings.kubeconfig), trace),
+            deliver,
+            pulse,
         ),
         namespaces=settings.namespaces,
     )
 
 
-def _ready(supervisor: Supervisor) -> Check:
-    return lambda: "" if supervisor.synced.is_set() else "listing"
+def _ready(supervisor: Supervisor, stopped: asyncio.Event) -> Check:
+    def problem() -> str:
+        if stopped.is_set():
+            return "stopping"
+        return "" if supervisor.synced.is_set() else "listing"
+
+    return problem
 
 
 def _election(settings: OperatorSettings, client: KubeClient, clock: Clock) -> Elector | Alone:
@@ -162,6 +178,21 @@ async def _lead(
             reconciler.stop()
 
 
+async def _retire(
+    stopped: asyncio.Event, queue: WorkQueue, election: Elector | Alone, *flushes: Callable[[], Awaitable[None]]
+) -> None:
+    """After the signal: end the passes under way, let another lead, say what there is to say. None of it for long."""
+    await stopped.wait()
+    _log.info("stopping")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            await queue.drain()
+    await election.resign()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FLUSH_SECONDS):
+            await asyncio.gather(*(flush() for flush in flushes))
+
+
 async def _work(supervisor: Supervisor, queue: WorkQueue, reconciler: Reconciler) -> None:
     await supervisor.refresh()
     await run_passes(queue, reconciler.reconcile)
@@ -181,8 +212,15 @@ async def _first_to_end(*parts: Awaitable[object]) -> None:
 
 
 def _stop_signal() -> asyncio.Event:
+    """Set by the first signal; the second ends the process at once."""
     stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        if stopped.is_set():
+            _log.warning("ending at once", signal=number.name)
+            os._exit(128 + number)
+        stopped.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     return stopped

@@ -43,6 +43,8 @@ class WorkQueue:
         self._failures: dict[Key, int] = {}
         self._jitter = jitter
         self._wake = asyncio.Event()
+        self._open = True
+        self._idle = asyncio.Event()
 
     def __len__(self) -> int:
         """Keys that are ready to be taken."""
@@ -85,7 +87,7 @@ class WorkQueue:
         """Wait for the next key; without `room`, for an urgent one. `done` must follow."""
         while True:
             timeout = self._promote()
-            line = self._urgent or (self._ready if room() else None)
+            line = self._urgent or (self._ready if self._open and room() else None)
             if line:
                 key, _ = line.popitem(last=False)
                 self._dirty.discard(key)
@@ -102,6 +104,8 @@ class WorkQueue:
     def done(self, key: Key) -> None:
         """The pass is over. A key that was added meanwhile is ready again."""
         self._processing.discard(key)
+        if not self._processing:
+            self._idle.set()
         if key in self._dirty:
             self._line_up(key)
         self._wake.set()
@@ -113,6 +117,13 @@ class WorkQueue:
         else:
             self._ready[key] = None
         self._wake.set()
+
+    async def drain(self) -> None:
+        """Give out no more keys but urgent ones, and wait until the passes under way are over."""
+        self._open = False
+        while self._processing:
+            self._idle.clear()
+            await self._idle.wait()
 
     def _promote(self) -> float | None:
         """Make due keys ready; seconds until the next one is due, None when none is."""

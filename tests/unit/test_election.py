@@ -168,6 +168,20 @@ class Reach:
             raise ClusterUnavailable("no way there")
 
 
+@dataclass
+class SlowReach(Reach):
+    """A way on which writes take a second."""
+
+    writing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def write(self, lease: Lease) -> Lease:
+        """Replace it, in the end."""
+        self.writing.set()
+        await asyncio.sleep(1)
+        self.writing.clear()
+        return await super().write(lease)
+
+
 def virtually(story: Coroutine[None, None, None]) -> None:
     """Play a story in virtual time."""
     loop = VirtualLoop(0.0)
@@ -272,6 +286,57 @@ def test_a_leader_that_resigns_is_followed_at_once() -> None:
             await second.won.wait()
             assert loop.time() == before
             assert acting([first, second]) == ["b"]
+
+    virtually(story())
+
+
+def test_a_leader_that_resigned_does_not_take_the_lease_again() -> None:
+    """Its rounds go on while the process ends, and do nothing."""
+
+    async def story() -> None:
+        shelf = Shelf()
+        async with running(shelf, "a") as (first,):
+            await first.won.wait()
+            await first.resign()
+            await asyncio.sleep(100)
+            assert acting([first]) == []
+            assert shelf.lease is not None
+            assert shelf.lease.holder == ""
+
+    virtually(story())
+
+
+def test_a_lease_is_freed_although_an_answer_was_lost() -> None:
+    """The last renewal got through unheard: giving the lease back is tried once more."""
+
+    async def story() -> None:
+        shelf = Shelf()
+        async with running(shelf, "a") as (first,):
+            await first.won.wait()
+            assert shelf.lease is not None
+            await Reach("a", shelf).write(shelf.lease)
+            await first.resign()
+            assert shelf.lease.holder == ""
+
+    virtually(story())
+
+
+def test_a_renewal_under_way_is_over_before_the_lease_is_freed() -> None:
+    """Else one of the two would be a conflict, and the lease might stay taken for as long as it lasts."""
+
+    async def story() -> None:
+        shelf = Shelf()
+        slow = SlowReach("a", shelf)
+        elector = Elector(slow, Candidate("a", TERMS), asyncio.get_running_loop().time)
+        campaign = asyncio.create_task(elector.run())
+        await elector.won.wait()
+        slow.writing.clear()
+        await slow.writing.wait()
+        await elector.resign()
+        assert shelf.lease is not None
+        assert shelf.lease.holder == ""
+        campaign.cancel()
+        await asyncio.gather(campaign, return_exceptions=True)
 
     virtually(story())
 

@@ -167,3 +167,36 @@ async def test_the_time_that_a_pass_asks_for_is_kept() -> None:
     workers.cancel()
     await asyncio.gather(workers, return_exceptions=True)
     assert seen[:2] == [A, A]
+
+
+async def test_draining_ends_the_passes_under_way_and_begins_no_other() -> None:
+    """A process that is to end finishes what it does; what is due is for the next one."""
+    queue, seen, begun, go_on = WorkQueue(), list[Key](), asyncio.Event(), asyncio.Event()
+
+    async def reconcile(key: Key) -> timedelta | None:
+        begun.set()
+        await go_on.wait()
+        seen.append(key)
+        return SOON
+
+    workers = asyncio.create_task(run_workers(queue, reconcile, count=1))
+    queue.add(A)
+    queue.add(B)
+    await begun.wait()
+    draining = asyncio.create_task(queue.drain())
+    await asyncio.sleep(0)
+    queue.add(A)
+    assert not draining.done()
+    go_on.set()
+    await draining
+    await asyncio.sleep(2 * SOON.total_seconds())
+    workers.cancel()
+    await asyncio.gather(workers, return_exceptions=True)
+    assert seen == [A]
+
+
+async def test_a_queue_without_work_is_drained_at_once() -> None:
+    """A standby has nothing under way."""
+    queue = WorkQueue()
+    queue.add(A)
+    await queue.drain()
