@@ -108,7 +108,7 @@ class Proxy:
             return _cut(case, "killed")
         if rule.drop:
             return _cut(case, "dropped")
-        if rule.status or rule.answer is not None:
+        if rule.answers:
             return _canned(case)
         assert answer is not None  # a rule that keeps a request from its upstream answers it in another way
         case.note(answer.status)
@@ -119,6 +119,8 @@ class Proxy:
         query = asked.raw_query_string
         if case.rule.as_of is not None:
             query = _earlier(query, case.rule.as_of)
+        if case.rule.at_version:
+            query += f"&resourceVersion={case.rule.at_version}&resourceVersionMatch=Exact"
         path = asked.raw_path.split("/", 3)[3]
         url = f"{self._upstreams[case.upstream]}/{path}" + (f"?{query}" if query else "")
         headers = {name: value for name, value in case.web.headers.items() if name.lower() not in _HOP_BY_HOP}
@@ -134,15 +136,29 @@ class Proxy:
             await out.prepare(case.web)
             case.note(response.status)
             pump = asyncio.create_task(_pump(case, response, out))
-            while not pump.done():
-                rule = case.lane.rules.standing(case.seen)
-                if rule is not None and rule.drop:
-                    pump.cancel()
-                    _abort(case)
-                await asyncio.wait({pump}, timeout=_LOOK_SECONDS)
+            try:
+                await _disturb(case, pump, out)
+            finally:
+                pump.cancel()
         with contextlib.suppress(aiohttp.ClientError, ConnectionError, asyncio.CancelledError):
-            pump.result()  # either side may have ended the stream
+            await pump  # either side may have ended the stream
         return out
+
+
+async def _disturb(case: _Case, pump: asyncio.Task[None], out: web.StreamResponse) -> None:
+    """Do to a stream under way what the rules say, until it is over."""
+    said = None
+    while not pump.done():
+        rule = _standing(case)
+        if rule.drop:
+            _abort(case)
+            return
+        if rule.say and rule is not said:
+            said = rule
+            await out.write(rule.say.encode())
+        if rule.end:
+            return
+        await asyncio.wait({pump}, timeout=_LOOK_SECONDS)
 
 
 async def _pump(case: _Case, response: aiohttp.ClientResponse, out: web.StreamResponse) -> None:
@@ -162,16 +178,24 @@ async def _pump(case: _Case, response: aiohttp.ClientResponse, out: web.StreamRe
 
 
 async def _read(case: _Case, response: aiohttp.ClientResponse, parts: asyncio.Queue[tuple[float, bytes]]) -> None:
+    """What was lost is never made up for: after it nothing gets through, not even the end."""
+    lost = False
     try:
         async for part in response.content.iter_any():
-            parts.put_nowait((_due(case), part))
+            lost = lost or _standing(case).hush
+            if not lost:
+                parts.put_nowait((_due(case), part))
     finally:
-        parts.put_nowait((_due(case), b""))
+        if not lost and not _standing(case).hush:
+            parts.put_nowait((_due(case), b""))
 
 
 def _due(case: _Case) -> float:
-    rule = case.lane.rules.standing(case.seen)
-    return time.monotonic() + (rule.late if rule else 0.0)
+    return time.monotonic() + _standing(case).late
+
+
+def _standing(case: _Case) -> Rule:
+    return case.lane.rules.standing(case.seen) or _PASS
 
 
 def _cut(case: _Case, did: str) -> web.Response:
@@ -190,6 +214,8 @@ def _canned(case: _Case) -> web.Response:
     case.note(status, "answered")
     failure = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "message": "interfered with"}
     headers = {} if rule.retry_after is None else {"Retry-After": str(rule.retry_after)}
+    if rule.text is not None:
+        return web.Response(text=rule.text, status=status, headers=headers, content_type="application/json")
     return web.json_response(failure if rule.answer is None else rule.answer, status=status, headers=headers)
 
 

@@ -36,8 +36,8 @@ class Request:
 class Rule:
     """Conditions are regular expressions (empty: anything); the first `skip` matches pass, then `times` are taken.
 
-    A rule that says neither `status`, `answer`, `drop` nor `kill` only delays or changes what is forwarded. One that
-    does keeps the request from the upstream unless `forward` is set: then only its answer is replaced or lost.
+    A rule that says neither `status`, `answer`, `text`, `drop` nor `kill` only delays or changes what is forwarded. One
+    that does keeps the request from the upstream unless `forward` is set: then only its answer is replaced or lost.
     """
 
     method: str = ""
@@ -59,12 +59,22 @@ class Rule:
     """Seconds to send as Retry-After."""
     answer: Any = None
     """Answer this JSON."""
+    text: str | None = None
+    """Answer this, and claim that it is JSON."""
     drop: bool = False
     """Close the connection without an answer; streams that are under way are cut as well."""
     kill: bool = False
     """End the lane's process by SIGKILL, then close the connection."""
     late: float = 0.0
     """Seconds by which everything a watch says is held back."""
+    say: str = ""
+    """What each watch says once, in between, as soon as the rule holds."""
+    end: bool = False
+    """Watches end, as they do when their time is over."""
+    hush: bool = False
+    """Watches that have something to say, or end, meanwhile fall silent, for good: as if their connections were cut."""
+    at_version: str = ""
+    """Listings are answered as of this resourceVersion."""
     as_of: float | None = None
     """Prometheus answers as of this moment (seconds since the epoch) when it is asked about a later one."""
 
@@ -79,7 +89,12 @@ class Rule:
     @property
     def passes(self) -> bool:
         """Whether the request reaches the upstream."""
-        return self.forward or not (self.status or self.answer is not None or self.drop or self.kill)
+        return self.forward or not (self.answers or self.drop or self.kill)
+
+    @property
+    def answers(self) -> bool:
+        """Whether the asker gets something else than what the upstream answers."""
+        return bool(self.status) or self.answer is not None or self.text is not None
 
 
 def dump(rules: Iterable[Rule]) -> str:

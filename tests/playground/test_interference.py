@@ -202,6 +202,49 @@ def test_a_cut_lets_watches_come_again(lane: Lane) -> None:
     assert list(numbers(lane)) == list(range(EVENTS))
 
 
+@pytest.mark.parametrize("end", [False, True], ids=["goes on", "ends"])
+def test_a_watch_says_what_it_is_told_to(lane: Lane, end: bool) -> None:
+    """A line of the rule's comes once, in between; with `end` the watch is over then, in good order."""
+    lane.obey(Rule(target=WATCHES, say="777\n", end=end))
+    told = list(numbers(lane))
+    assert told.count(777) == 1
+    told.remove(777)
+    assert told == list(range(len(told)))
+    assert (len(told) == EVENTS) is not end
+
+
+def test_a_hushed_watch_never_speaks_again(lane: Lane) -> None:
+    """What it would have said is lost, so that nothing of it may follow; one that begins later says everything."""
+    told = []
+    with suppress(requests.RequestException), requests.get(f"{lane.api}/p?watch=1", stream=True, timeout=1) as answer:
+        for line in answer.iter_lines(chunk_size=None):
+            told.append(int(line))
+            lane.obey(Rule(target=WATCHES, hush=True))
+            time.sleep(2 * _PAUSE)
+            lane.obey()
+    assert len(told) < EVENTS
+    assert list(numbers(lane)) == list(range(EVENTS))
+
+
+def test_an_answer_may_be_nonsense(lane: Lane, heard: list[tuple[str, str, str]]) -> None:
+    """Text in place of JSON, which claims to be it."""
+    lane.obey(Rule(text="<html>"))
+    answer = ask(lane, "GET", "/q")
+    assert (answer.status_code, answer.text, answer.headers["Content-Type"].split(";")[0]) == (
+        200,
+        "<html>",
+        "application/json",
+    )
+    assert heard == []
+
+
+def test_a_listing_may_be_an_old_one(lane: Lane, heard: list[tuple[str, str, str]]) -> None:
+    """The API server itself is asked for how things were at that resourceVersion."""
+    lane.obey(Rule(at_version="17"))
+    ask(lane, "GET", "/pods?limit=500")
+    assert heard == [("GET", "/pods?limit=500&resourceVersion=17&resourceVersionMatch=Exact", "")]
+
+
 def test_a_watch_is_held_back(lane: Lane) -> None:
     """What a late watch tells does not come through while requests do; nothing of it is lost."""
     lane.obey(Rule(target=WATCHES, late=1000.0))
