@@ -2,7 +2,7 @@
 
 kopf is the event source alone. It never writes to an object: no finalizers, no annotations, no status. It runs in a
 thread and loop of its own, because on its way out it cancels whatever runs in its loop, and because it sometimes does
-not come back from a failure; `supervisor` starts it anew then, or ends the process.
+not come back from a failure; `supervisor` ends it by force then, and starts it anew.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ class WatchThread:
         """Set when the thread is over."""
         self.streams = Streams(kind.path(namespace) for kind in kinds for namespace in namespaces or (None,))
         self._loop = asyncio.get_running_loop()
+        self._its_loop: asyncio.AbstractEventLoop | None = None
         self._stop = threading.Event()
         self._namespaces = namespaces
         self._settings = _settings(kinds)
@@ -54,6 +55,11 @@ class WatchThread:
     def stop(self) -> None:
         """Ask it to end; `ended` says when it has."""
         self._stop.set()
+
+    def abandon(self) -> None:
+        """End it by force: of several failures at a time kopf sometimes does not come back. May take a second call."""
+        if self._its_loop is not None and not self._its_loop.is_closed():
+            self._its_loop.call_soon_threadsafe(self._its_loop.stop)
 
     def _hand_over(self, deliver: Deliver) -> Deliver:
         def hand_over(resource: Resource, kind_of_event: str | None, obj: JSON) -> None:
@@ -71,6 +77,7 @@ class WatchThread:
             self._tell(self.ended)
 
     async def _watch(self) -> None:
+        self._its_loop = asyncio.get_running_loop()
         beating = asyncio.create_task(self._beat())
         existing = asyncio.all_tasks()  # kopf leaves those alone
         tasks = await kopf.spawn_tasks(

@@ -48,17 +48,23 @@ class Streams:
 
     async def _await_end(self, _: object, __: SimpleNamespace, request: aiohttp.TraceRequestEndParams) -> None:
         """A cut connection is no end: what was under way in it is lost, and nothing says how much that was."""
-        if request.response.status == 200:
-            watched = "watch" in request.url.query
-            request.response.content.on_eof(lambda: self._tell(self._hear, request.url.path, watched))
+        answer, clock = request.response, asyncio.get_running_loop().time
+        watched, began = "watch" in request.url.query, clock()
+
+        def end() -> None:
+            # One that ended before its time without a word has heard nothing at all.
+            if not watched or answer.content.total_bytes or clock() - began > WATCH_SECONDS - 1:
+                self._tell(self._hear, request.url.path, watched)
+
+        if answer.status == 200:
+            answer.content.on_eof(end)
 
     def _hear(self, path: str, watched: bool) -> None:
-        for known in self._heard:
-            # The address of the API server may have a path, too.
-            if path.endswith(known):
-                self._heard[known] = self._loop.time()
-        if not watched:
-            self.listed.set()
+        # The address of the API server may have a path, too.
+        for known in filter(path.endswith, self._heard):
+            self._heard[known] = self._loop.time()
+            if not watched:
+                self.listed.set()
 
     def _tell(self, listener: Callable[[str, bool], None], path: str, watched: bool) -> None:
         # The main loop is closed when the process ends; nobody listens then.

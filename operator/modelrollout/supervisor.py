@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +23,9 @@ from modelrollout.ports import Key
 from modelrollout.resources import ROLLOUTS, WATCHED, Resource, resource_version
 from modelrollout.streams import WATCH_SECONDS, Streams
 from modelrollout.sweep import Lists, Swept, recheck_strangers, sweep
+
+_ATTEMPTS = 3
+"""How often watches that do not end are ended by force before the process ends."""
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +43,10 @@ class Watches(Protocol):
 
     def stop(self) -> None:
         """Ask it to end."""
+        ...
+
+    def abandon(self) -> None:
+        """End it by force; has to be repeated while it does not end."""
         ...
 
 
@@ -68,7 +76,9 @@ class Pace:
     poll: float = 10.0
     polls: int = 3
     """After so many the watches are started anew."""
-    exit: float = 10.0
+    exit: float = 6.0
+    """kopf gives its own tasks 5."""
+    force: float = 1.0
     failures_within: float = 300.0
 
 
@@ -174,12 +184,19 @@ class Supervisor:
             failing.cancel()
             watches.stop()
             self._running = None
-        try:
-            async with asyncio.timeout(self.pace.exit):
-                await watches.ended.wait()
-        except TimeoutError:
-            raise WatchesBroken("the watches failed and did not come to an end") from None
+        await self._end(watches)
         return planned
+
+    async def _end(self, watches: Watches) -> None:
+        """Wait for the end of watches that were asked to end, in the end with force. Raises WatchesBroken."""
+        for patience in (self.pace.exit, *[self.pace.force] * _ATTEMPTS):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await watches.ended.wait()
+                return
+            _log.error("the watches do not end", after_seconds=patience)
+            watches.abandon()
+        raise WatchesBroken("the watches failed and did not come to an end")
 
     async def _tend(self, kinds: tuple[Resource, ...], streams: Streams) -> bool:
         """Sweep now and then. Ends when the watches must start anew: True for new kinds, False for deafness."""

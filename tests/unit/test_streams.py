@@ -32,6 +32,7 @@ class Server:
     end: asyncio.Event = field(default_factory=asyncio.Event)
     status: int = 200
     cut: bool = False
+    mute: bool = False
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -41,6 +42,8 @@ class Server:
             return web.json_response({}, status=self.status)
         response = web.StreamResponse()
         await response.prepare(request)
+        if not self.mute:
+            await response.write(b"{}\n")
         await self.end.wait()
         if self.cut and request.transport is not None:
             request.transport.abort()

@@ -34,7 +34,8 @@ QUICK = Pace(
     recheck=0.02,
     silence=1000.0,
     poll=0.02,
-    exit=0.2,
+    exit=0.05,
+    force=0.01,
 )
 NEVER = replace(QUICK, first_sweep=1000.0, sweep=1000.0)
 
@@ -86,7 +87,7 @@ class FakeWatches:
 
     kinds: tuple[Resource, ...]
     deliver: Deliver
-    hangs: bool = False
+    hangs: int = 0
     failing: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     streams: Streams = field(default_factory=lambda: Streams(["/all"]))
@@ -98,6 +99,11 @@ class FakeWatches:
         """Ends at once, unless it hangs."""
         if not self.hangs:
             self.ended.set()
+
+    def abandon(self) -> None:
+        """Ends when this was called as often as it hangs."""
+        self.hangs -= 1
+        self.stop()
 
     def fail(self) -> None:
         """A part of it ends by itself."""
@@ -112,7 +118,7 @@ class World:
     cache: ObjectCache = field(default_factory=ObjectCache)
     added: list[Key] = field(default_factory=list)
     started: asyncio.Queue[FakeWatches] = field(default_factory=asyncio.Queue)
-    hangs: bool = False
+    hangs: int = 0
 
     def watches(self, kinds: tuple[Resource, ...], deliver: Deliver) -> FakeWatches:
         """Start watches."""
@@ -259,9 +265,18 @@ async def test_watches_that_fail_are_started_anew() -> None:
         await world.started.get()
 
 
-async def test_watches_that_fail_and_hang_end_the_process() -> None:
-    """A part of kopf that cannot be stopped would be blind for ever."""
-    world = World(hangs=True)
+@pytest.mark.parametrize("times", [1, 3])
+async def test_watches_that_fail_and_hang_are_ended_by_force(times: int) -> None:
+    """Of several failures at a time kopf sometimes does not come back; the operator goes on all the same."""
+    world = World(hangs=times)
+    async with running(world.supervisor()):
+        (await world.started.get()).fail()
+        await world.started.get()
+
+
+async def test_watches_that_nothing_ends_end_the_process() -> None:
+    """A thread that is stuck may do anything when it goes on."""
+    world = World(hangs=1000)
     async with running(world.supervisor()) as task:
         (await world.started.get()).fail()
         with pytest.raises(WatchesBroken, match="did not come to an end"):
