@@ -6,6 +6,7 @@ acts is known by a request for a fresh look, which it answers in the status.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -109,12 +110,15 @@ class Stand:
     def wait_until_granted(self, name: str, namespace: str, token: str) -> float:
         """Seconds that it took."""
         since = time.monotonic()
-        while True:
-            found = self.kube.get("ModelRollout", name, namespace) or {}
-            if found.get("status", {}).get("lastHandledReconcileAt") == token:
-                return time.monotonic() - since
-            assert time.monotonic() - since < NEVER, f"{token!r} was never seen: {found.get('status')}"
+        while self.granted(name, namespace) != token:
+            assert time.monotonic() - since < NEVER, f"{token!r} was never seen"
             time.sleep(_POLL_SECONDS)
+        return time.monotonic() - since
+
+    def granted(self, name: str, namespace: str) -> str:
+        """The last wish that was granted, empty when none was."""
+        found = self.kube.get("ModelRollout", name, namespace) or {}
+        return str(found.get("status", {}).get("lastHandledReconcileAt", ""))
 
     def patch(self, path: str, body: dict[str, Any]) -> None:
         """Server-side apply of a test's own."""
@@ -158,10 +162,6 @@ class Process:
     log: Path
     health: str
 
-    def signal(self, number: int) -> None:
-        """Send one."""
-        self.running.send_signal(number)
-
     def told(self, path: str) -> tuple[int, str]:
         """What it answers there; 0 when nobody listens."""
         try:
@@ -172,14 +172,49 @@ class Process:
 
 
 @contextmanager
-def operating(lane: Lane, port: int, *flags: str) -> Iterator[Process]:
+def operating(lane: Lane, *flags: str) -> Iterator[Process]:
     """An operator behind the lane, killed at the end of the block if it still runs."""
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{made.getsockname()[1]}"
     argv = [sys.executable, "-m", "modelrollout", "run", "--kubeconfig", str(lane.kubeconfig)]
-    argv += ["--health-address", f"127.0.0.1:{port}", *flags]
+    argv += ["--health-address", address, *flags]
     with lane.log.open("ab") as log:
         running = subprocess.Popen(argv, env={"PYTHONPATH": PYTHONPATH}, stdin=subprocess.DEVNULL, stderr=log)
         try:
-            yield Process(running, lane.log, f"http://127.0.0.1:{port}")
+            yield Process(running, lane.log, f"http://{address}")
         finally:
             running.kill()
             running.wait()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An operator that works, and its only ModelRollout, which is called as its namespace and its lane are."""
+
+    stand: Stand
+    lane: Lane
+    process: Process
+    name: str
+
+    def change(self, token: str) -> float:
+        """Change the object; seconds until the operator has acted on it."""
+        self.stand.wish(self.name, self.name, token)
+        return self.stand.wait_until_granted(self.name, self.name, token)
+
+    def granted(self) -> str:
+        """The last wish that was granted."""
+        return self.stand.granted(self.name, self.name)
+
+
+@contextmanager
+def operating_alone(stand: Stand, name: str) -> Iterator[Subject]:
+    """An operator with a namespace of its own, named after a test. It has acted once."""
+    name = "b" + "".join(letter for letter in name.lower() if letter.isalnum())[-40:]
+    stand.make_namespace(name)
+    stand.make_rollout(name, name)
+    lane = stand.lane(name)
+    with operating(lane, "--namespace", name, "--lease-namespace", name) as process:
+        made = Subject(stand, lane, process, name)
+        made.change("at the start")
+        yield made

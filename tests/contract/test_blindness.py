@@ -1,21 +1,20 @@
 """Whatever the API server and the way to it do, an operator sees and acts again within seconds, as the same process.
 
-docs/design.md, "The process", promises 15 s. On a busy machine it may take longer: these tests fail only at what does not
-come at all, and record what was measured.
+docs/design.md, "The process", promises 15 s. On a busy machine it may take longer: these tests fail only at what does
+not come at all, and record what was measured.
 """
 
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from playground.interference import WATCHES, Lane, Rule
-from tests.contract.stand import NEVER, Process, Stand, operating, standing
+from playground.interference import WATCHES, Rule
+from tests.contract.stand import NEVER, Stand, Subject, operating_alone, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,49 +86,22 @@ def stand(rollouts: Rollouts, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield made
 
 
-def free_port() -> int:
-    """One that nobody listens at."""
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
-
-
-@dataclass(frozen=True)
-class Subject:
-    """An operator that works, and its only ModelRollout, which is called as its namespace and its lane are."""
-
-    stand: Stand
-    lane: Lane
-    process: Process
-    name: str
-
-    def change(self, token: str) -> float:
-        """Change the object; seconds until the operator has acted on it."""
-        self.stand.wish(self.name, self.name, token)
-        return self.stand.wait_until_granted(self.name, self.name, token)
-
-    def meet(self, fault: Fault) -> None:
-        """Let the fault begin."""
-        if fault.cuts:
-            self.lane.obey(Rule(target=WATCHES, drop=True))
-            time.sleep(ABRUPT)
-        self.lane.obey(*fault.rules)
-        time.sleep(ABRUPT)
-
-
 @pytest.fixture
 def subject(stand: Stand, request: pytest.FixtureRequest) -> Iterator[Subject]:
-    """It has acted once."""
-    name = "b" + "".join(letter for letter in request.node.name.lower() if letter.isalnum())[-40:]
-    stand.make_namespace(name)
-    stand.make_rollout(name, name)
-    lane = stand.lane(name)
-    with operating(lane, free_port(), "--namespace", name, "--lease-namespace", name) as process:
-        made = Subject(stand, lane, process, name)
-        made.change("at the start")
+    """An operator that has acted once, and is the same process at the end."""
+    with operating_alone(stand, request.node.name) as made:
         yield made
-        assert process.running.poll() is None, lane.log.read_text()[-3000:]
-        assert process.told("/livez") == (200, "ok\n")
+        assert made.process.running.poll() is None, made.lane.log.read_text()[-3000:]
+        assert made.process.told("/livez") == (200, "ok\n")
+
+
+def meet(subject: Subject, fault: Fault) -> None:
+    """Let the fault begin."""
+    if fault.cuts:
+        subject.lane.obey(Rule(target=WATCHES, drop=True))
+        time.sleep(ABRUPT)
+    subject.lane.obey(*fault.rules)
+    time.sleep(ABRUPT)
 
 
 @pytest.mark.parametrize("fault", cases(WHILE_IT_LASTS))
@@ -138,7 +110,7 @@ def test_a_change_is_seen_although_the_streams_are_disturbed(
 ) -> None:
     """Nothing that watches do leaves the operator blind: not while it lasts, and not after it."""
     since = time.monotonic()
-    subject.meet(fault)
+    meet(subject, fault)
     took = [subject.change("right after it began")]
     time.sleep(max(0.0, since + fault.seconds - time.monotonic()))
     took.append(subject.change("while it lasts"))
@@ -152,7 +124,7 @@ def test_a_change_is_seen_after_an_outage(
     subject: Subject, fault: Fault, record_property: Callable[[str, object], None]
 ) -> None:
     """What happened while the API server could not be asked is acted on when it can."""
-    subject.meet(fault)
+    meet(subject, fault)
     time.sleep(fault.seconds)
     subject.stand.wish(subject.name, subject.name, "meanwhile")
     subject.lane.obey()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from modelrollout.core.values import JSON
 from modelrollout.handlers import WatchThread
 from modelrollout.health import STILL, Pulse
 from modelrollout.resources import PODS, ROLLOUTS, Resource
+
+if TYPE_CHECKING:
+    from modelrollout.core.values import JSON
 
 
 def ignored(_: Resource, __: str | None, ___: JSON) -> None:

@@ -23,10 +23,17 @@ class KubernetesCluster:
     async def apply(self, key: Key, manifest: JSON, create: bool) -> None:
         """Server-side apply with force; with `create`, somebody else's object is only shown in the view."""
         resource, name = resource_of(manifest["kind"]), manifest["metadata"]["name"]
-        if create and await self._taken(resource, key, name, controller_uid(manifest)):
+        if not create:
+            known = self._cache.find(resource.kind, key.namespace, name)
+            self._cache.put(resource, await self._apply(resource, manifest, known))
             return
-        known = self._cache.find(resource.kind, key.namespace, name)
-        self._cache.put(resource, await self._apply(resource, manifest, None if create else known))
+        found = await self._client.find(resource, key.namespace, name)
+        if found is None:
+            self._cache.put(resource, await self._create(resource, manifest))
+            return
+        self._cache.put(resource, found)
+        if controller_uid(found) == controller_uid(manifest):
+            self._cache.put(resource, await self._apply(resource, manifest, found))
 
     async def delete(self, key: Key, kind: str, name: str, uid: str) -> None:
         """Delete in the background, only that very object; one that is gone already is fine."""
@@ -44,10 +51,12 @@ class KubernetesCluster:
 
     async def annotate_pod(self, key: Key, pod: str, annotation: str, value: str) -> None:
         """Set one annotation of a pod; a pod that is gone is fine."""
-        body = {"metadata": {"annotations": {annotation: value}}}
+        known = self._cache.find(PODS.kind, key.namespace, pod)
+        same = {"uid": known["metadata"]["uid"]} if known is not None else {}
+        body = {"metadata": {"annotations": {annotation: value}, **same}}
         try:
             self._cache.put(PODS, await self._client.merge_patch(PODS, key.namespace, pod, body))
-        except NotFound:
+        except (NotFound, Conflict):
             await self._refresh(PODS, key.namespace, pod)
 
     async def write_status(self, key: Key, seen: JSON, status: Mapping[str, Any]) -> None:
@@ -68,13 +77,14 @@ class KubernetesCluster:
         STATUS_WRITES.labels("ok").inc()
         self._cache.put(ROLLOUTS, answer)
 
-    async def _taken(self, resource: Resource, key: Key, name: str, owner: str | None) -> bool:
+    async def _create(self, resource: Resource, manifest: JSON) -> JSON:
+        """Without force: what somebody else made since we looked is not ours to write over."""
+        metadata = manifest["metadata"]
         try:
-            found = await self._client.get(resource, key.namespace, name)
-        except NotFound:
-            return False
-        self._cache.put(resource, found)
-        return controller_uid(found) != owner
+            return await self._client.apply(resource, manifest, force=False)
+        except Conflict:
+            await self._refresh(resource, metadata["namespace"], metadata["name"])
+            raise
 
     async def _refresh(self, resource: Resource, namespace: str, name: str) -> None:
         """Read what the view had wrong, so that the next pass is right even if the watch is late."""

@@ -100,10 +100,14 @@ class KubeClient:
         """A new object."""
         return await self._call(_Request("POST", resource.path(namespace), {"fieldManager": MANAGER}, body))
 
-    async def apply(self, resource: Resource, body: JSON) -> JSON:
-        """Server-side apply with force; the same again changes nothing, not even the resourceVersion."""
+    async def apply(self, resource: Resource, body: JSON, force: bool = True) -> JSON:
+        """Server-side apply; the same again changes nothing, not even the resourceVersion.
+
+        Without force it is a Conflict when somebody else has set one of the fields to something else.
+        """
         path = resource.path(body["metadata"]["namespace"], body["metadata"]["name"])
-        return await self._call(_Request("PATCH", path, {"fieldManager": MANAGER, "force": "true"}, body, _APPLY))
+        params = {"fieldManager": MANAGER, "force": "true" if force else "false"}
+        return await self._call(_Request("PATCH", path, params, body, _APPLY))
 
     async def merge_patch(
         self, resource: Resource, namespace: str, name: str, body: JSON, subresource: str = ""
