@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 
 import structlog
 
@@ -25,17 +26,19 @@ from modelrollout.adapters.prometheus import PrometheusMetrics
 from modelrollout.alerting import AlertBoard, alert_receiver
 from modelrollout.cache import ObjectCache
 from modelrollout.contact import Contact
+from modelrollout.core.values import JSON
 from modelrollout.election import Alone, Candidate, Elector
 from modelrollout.errors import UnusableFile
 from modelrollout.handlers import WatchThread
 from modelrollout.health import Check, Pulse, blindness, first_problem, health_server
 from modelrollout.logs import configure_logging
 from modelrollout.metrics import initialise
-from modelrollout.ports import Clock, Events
+from modelrollout.ports import Clock, Events, Key
 from modelrollout.probes import Sources
 from modelrollout.reconciler import Reconciler
-from modelrollout.resources import DEPLOYMENTS, ROLLOUTS
+from modelrollout.resources import DEPLOYMENTS, ROLLOUTS, Resource
 from modelrollout.settings import OperatorSettings, load_settings
+from modelrollout.shard import Shard
 from modelrollout.supervisor import Supervisor
 from modelrollout.workqueue import WorkQueue, run_passes
 
@@ -68,16 +71,22 @@ async def run(settings: OperatorSettings) -> None:
         events = notifier or recorder
         sources = Sources(servers, metrics, NodeCapacities(client), clock)
         board, pulse = AlertBoard(cache, clock, queue.add), Pulse(uptime)
-        supervisor = _supervisor(settings, client, cache, queue, pulse)
+        shard = Shard(settings.namespace_selector, uptime) if settings.namespace_selector else None
+        supervisor = _supervisor(settings, client, cache, queue, pulse, shard)
         leads = election.won.is_set
         initialise(
-            lambda: cache.objects(ROLLOUTS) if leads() else (),
-            lambda: cache.objects(DEPLOYMENTS) if leads() else (),
+            lambda: _led(cache, ROLLOUTS, shard) if leads() else (),
+            lambda: _led(cache, DEPLOYMENTS, shard) if leads() else (),
         )
         alive = first_problem(pulse.problem, blindness(supervisor.blind, lambda: contact.answered(clock.now())))
         await stack.enter_async_context(health_server(settings.health, alive, _ready(supervisor, stopped)))
         await stack.enter_async_context(alert_receiver(settings.alerts, settings.alerts_token, board, leads))
-        _log.info("started", version=__version__, server=credentials.server, namespaces=settings.namespaces or "all")
+        _log.info(
+            "started",
+            version=__version__,
+            server=credentials.server,
+            namespaces=settings.namespaces or settings.namespace_selector or "all",
+        )
         # For when a part breaks: whoever waits takes over at once.
         stack.push_async_callback(election.resign)
         await _first_to_end(
@@ -91,6 +100,7 @@ async def run(settings: OperatorSettings) -> None:
                 election,
                 supervisor,
                 queue,
+                shard,
                 lambda: Reconciler(cache, cluster, sources, events, queue.add, contact, board.told),
             ),
         )
@@ -127,7 +137,12 @@ def _notifier(settings: OperatorSettings, events: Events) -> Notifier | None:
 
 
 def _supervisor(
-    settings: OperatorSettings, client: KubeClient, cache: ObjectCache, queue: WorkQueue, pulse: Pulse
+    settings: OperatorSettings,
+    client: KubeClient,
+    cache: ObjectCache,
+    queue: WorkQueue,
+    pulse: Pulse,
+    shard: Shard | None,
 ) -> Supervisor:
     return Supervisor(
         lists=client,
@@ -141,7 +156,14 @@ def _supervisor(
             pulse,
         ),
         namespaces=settings.namespaces,
+        shard=shard,
     )
+
+
+def _led(cache: ObjectCache, resource: Resource, shard: Shard | None) -> list[JSON]:
+    """The objects of a kind that are this operator's."""
+    every = cache.objects(resource)
+    return [each for each in every if shard is None or shard.owns(Key(each["metadata"]["namespace"], ""))]
 
 
 def _ready(supervisor: Supervisor, stopped: asyncio.Event) -> Check:
@@ -162,7 +184,11 @@ def _election(settings: OperatorSettings, client: KubeClient, clock: Clock) -> E
 
 
 async def _lead(
-    election: Elector | Alone, supervisor: Supervisor, queue: WorkQueue, make: Callable[[], Reconciler]
+    election: Elector | Alone,
+    supervisor: Supervisor,
+    queue: WorkQueue,
+    shard: Shard | None,
+    make: Callable[[], Reconciler],
 ) -> None:
     """Reconcile whenever the election is won, each time with a reconciler that remembers nothing.
 
@@ -173,7 +199,7 @@ async def _lead(
         await election.won.wait()
         reconciler = make()
         try:
-            await _first_to_end(election.lost.wait(), _work(supervisor, queue, reconciler))
+            await _first_to_end(election.lost.wait(), _work(supervisor, queue, shard, reconciler))
         finally:
             reconciler.stop()
 
@@ -193,9 +219,16 @@ async def _retire(
             await asyncio.gather(*(flush() for flush in flushes))
 
 
-async def _work(supervisor: Supervisor, queue: WorkQueue, reconciler: Reconciler) -> None:
+async def _work(supervisor: Supervisor, queue: WorkQueue, shard: Shard | None, reconciler: Reconciler) -> None:
+    async def reconcile(key: Key) -> timedelta | None:
+        wait = shard.wait(key) if shard is not None else 0.0
+        if wait == 0:
+            return await reconciler.reconcile(key)
+        reconciler.forget(key)
+        return None if wait is None else timedelta(seconds=wait)
+
     await supervisor.refresh()
-    await run_passes(queue, reconciler.reconcile)
+    await run_passes(queue, reconcile)
 
 
 async def _first_to_end(*parts: Awaitable[object]) -> None:

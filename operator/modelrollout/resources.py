@@ -44,6 +44,7 @@ HTTP_ROUTES = Resource("HTTPRoute", "gateway.networking.k8s.io", "v1", "httprout
 WATCHED = (ROLLOUTS, DEPLOYMENTS, REVISIONS, CONFIG_MAPS, SERVICES, PODS, HTTP_ROUTES)
 """What the operator keeps in memory."""
 
+NAMESPACES = Resource("Namespace", "", "v1", "namespaces")
 NODES = Resource("Node", "", "v1", "nodes")
 EVENTS = Resource("Event", "", "v1", "events")
 LEASES = Resource("Lease", "coordination.k8s.io", "v1", "leases")

@@ -1,6 +1,7 @@
 """What the operator is started with: flags, else environment variables, as one frozen value. Called by `process`."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from modelrollout.access import ModelServerAccess, PrometheusAccess, SecretFile, Tls, origin
 from modelrollout.core.topics import Topic
 from modelrollout.election import Terms
+from modelrollout.shard import lease_name, parse_selector
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _FORMATS = ("json", "console")
@@ -32,11 +34,11 @@ class Election:
 class OperatorSettings:
     """All of it.
 
-    `kubeconfig` None means the pod's service account, or `~/.kube/config` outside a cluster. No `namespaces` means all
-    of them. `health` is the address of `/livez`, `/readyz` and `/metrics`, None for none; `alerts` that of
-    Alertmanager's webhook, whose callers bear the token in file `alerts_token`. `notify_urls` is a file of URLs for
-    apprise, None to tell nobody, and `notify` what to tell. `prometheus` and `model_servers` say how these are spoken
-    to. `election` is None for a process that is alone.
+    `kubeconfig` None means the pod's service account, or `~/.kube/config` outside a cluster. No `namespaces` and no
+    `namespace_selector` means all of them. `health` is the address of `/livez`, `/readyz` and `/metrics`, None for
+    none; `alerts` that of Alertmanager's webhook, whose callers bear the token in file `alerts_token`. `notify_urls` is
+    a file of URLs for apprise, None to tell nobody, and `notify` what to tell. `prometheus` and `model_servers` say how
+    these are spoken to. `election` is None for a process that is alone.
     """
 
     kubeconfig: str | None = None
@@ -51,6 +53,7 @@ class OperatorSettings:
     prometheus: PrometheusAccess = field(default_factory=PrometheusAccess)
     model_servers: ModelServerAccess = field(default_factory=ModelServerAccess)
     election: Election | None = field(default_factory=Election)
+    namespace_selector: str = ""
 
 
 def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> OperatorSettings:
@@ -62,10 +65,14 @@ def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> O
     terms = Terms(parsed.lease_duration, parsed.lease_renew_deadline, parsed.lease_retry_period)
     if not terms.duration > terms.renew > terms.retry > 0:
         parser.error("--lease-duration must be longer than --lease-renew-deadline, and that than --lease-retry-period")
-    election = Election(parsed.lease_namespace, parsed.lease_name, parsed.identity, terms)
+    if parsed.namespace and parsed.namespace_selector:
+        parser.error("--namespace and --namespace-selector are two ways to say the same")
+    lease = lease_name(parsed.lease_name, parsed.shard, parsed.namespace_selector)
+    election = Election(parsed.lease_namespace, lease, parsed.identity, terms)
     return OperatorSettings(
         kubeconfig=parsed.kubeconfig or None,
         namespaces=tuple(sorted(set(parsed.namespace))),
+        namespace_selector=parsed.namespace_selector,
         log_format=parsed.log_format,
         log_level=parsed.log_level,
         health=parsed.health_address,
@@ -97,6 +104,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--log-format", choices=_FORMATS, default=environment.get("MODELROLLOUT_LOG_FORMAT", "json"))
     parser.add_argument("--log-level", choices=_LEVELS, default=environment.get("MODELROLLOUT_LOG_LEVEL", "INFO"))
+    _add_shard(parser, environment)
     _add_files_and_addresses(parser, environment)
     _add_access(parser, environment)
     _add_election(parser, environment)
@@ -112,6 +120,28 @@ def _flags(add: Callable[..., object], environment: Mapping[str, str]) -> Callab
         add(f"--{name}", type=read, default=environment.get(variable) or default, metavar=metavar, help=text)
 
     return flag
+
+
+def _add_shard(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    group = parser.add_argument_group(
+        "shard", "Several operators may share a cluster, each with namespaces of its own."
+    )
+    flag = _flags(group.add_argument, environment)
+    flag("namespace-selector", _selector, "look after namespaces with such labels", "", "all of them", "SELECTOR")
+    flag("shard", _shard, "what this share is called, in the name of its Lease", "", "a hash of the selector", "NAME")
+
+
+def _selector(text: str) -> str:
+    try:
+        return parse_selector(text) if text else ""
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _shard(text: str) -> str:
+    if not re.fullmatch(r"([a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of up to 32 small letters, digits and dashes")
+    return text
 
 
 def _add_files_and_addresses(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:

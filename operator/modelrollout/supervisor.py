@@ -5,7 +5,6 @@ watches hang it raises, and the process ends: starting again is safe at any mome
 """
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,9 +18,11 @@ from modelrollout.core.values import JSON
 from modelrollout.errors import OperatorError
 from modelrollout.handlers import Deliver
 from modelrollout.metrics import WATCH_RESTARTS
+from modelrollout.pace import Agenda, Pace
 from modelrollout.ports import Key
 from modelrollout.resources import ROLLOUTS, WATCHED, Resource, resource_version
-from modelrollout.streams import WATCH_SECONDS, Streams
+from modelrollout.shard import Shard
+from modelrollout.streams import Streams
 from modelrollout.sweep import Lists, Swept, recheck_strangers, sweep
 
 _ATTEMPTS = 3
@@ -57,41 +58,6 @@ class WatchesBroken(Exception):
     """The watches hang: only a new process helps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How patient the supervisor is, in seconds; tests make it quick."""
-
-    tick: float = 1.0
-    retry: float = 1.0
-    restart: float = 0.5
-    restart_at_most: float = 4.0
-    """Watches that end again and again are started ever more slowly; each start lists everything."""
-    first_sweep: float = 5.0
-    after_listing: float = 2.0
-    sweep: float = 300.0
-    recheck: float = 10.0
-    """For kinds that were missing, for strangers, and for events that a sweep was ahead of."""
-    silence: float = WATCH_SECONDS + 3.0
-    """A stream that was not heard for so long may be deaf: from then on a sweep each `poll` stands in for it."""
-    poll: float = 10.0
-    polls: int = 3
-    """After so many the watches are started anew."""
-    exit: float = 6.0
-    """kopf gives its own tasks 5."""
-    force: float = 1.0
-    failures_within: float = 300.0
-
-
-@dataclass(slots=True)
-class _Agenda:
-    """What is due when while the watches run, as moments of the loop's clock."""
-
-    sweep: float
-    resync: float
-    recheck: float
-    polls: int = 0
-
-
 @dataclass(slots=True)
 class Supervisor:
     """Set `synced` tells that every kind was listed once: until then a missing child may just not have been read."""
@@ -101,6 +67,7 @@ class Supervisor:
     add: Callable[[Key], None]
     watches: StartWatches
     namespaces: tuple[str, ...] = ()
+    shard: Shard | None = None
     pace: Pace = field(default_factory=Pace)
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     _expected: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -135,6 +102,10 @@ class Supervisor:
         self._heard[uid] = version
         if uid in self._expected and version >= self._expected[uid][0]:
             del self._expected[uid]
+        if self.shard is not None and resource == self.shard.resource:
+            if self.shard.hear(event, obj):
+                self._wake(self._in({obj["metadata"]["name"]}))
+            return
         known = self.cache.find(resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
         if self.cache.drop(resource, obj) if event == "DELETED" else self.cache.put(resource, obj):
             self._wake(owners(known) if known is not None else set())
@@ -165,6 +136,9 @@ class Supervisor:
         self._heard.clear()
         began = asyncio.get_running_loop().time()
         swept = await sweep(self.lists, self.cache, self.namespaces)
+        if self.shard is not None and (listing := await self.lists.list_watched(self.shard.resource, None)) is not None:
+            swept.touched |= self._in(self.shard.learn(listing))
+            swept.kinds = (*swept.kinds, self.shard.resource)
         self._swept, self._told = began, ""
         return swept
 
@@ -200,58 +174,38 @@ class Supervisor:
 
     async def _tend(self, kinds: tuple[Resource, ...], streams: Streams) -> bool:
         """Sweep now and then. Ends when the watches must start anew: True for new kinds, False for deafness."""
-        loop, pace = asyncio.get_running_loop(), self.pace
-        now = loop.time()
-        agenda = _Agenda(now + pace.first_sweep, now + pace.first_sweep, now + pace.recheck)
+        agenda = Agenda(self.pace, streams)
         while not self._deaf(agenda):
-            await asyncio.sleep(pace.tick)
-            self._plan(agenda, streams)
+            await asyncio.sleep(self.pace.tick)
+            agenda.listen()
             try:
-                if agenda.recheck <= loop.time():
-                    agenda.recheck = loop.time() + pace.recheck
+                if agenda.take_recheck():
                     self._wake(await recheck_strangers(self.lists, self.cache))
-                    if set(kinds) != set(WATCHED):
-                        agenda.sweep = 0.0
-                if agenda.sweep > loop.time():
+                    if set(kinds) != set(self._watched):
+                        agenda.hurry(0.0)
+                if not agenda.sweep_is_due():
                     continue
                 swept = await self._sweep()
             except OperatorError as error:
                 self._complain("sweep failed", str(error))
-                agenda.sweep = loop.time() + pace.retry
+                agenda.put_off()
                 continue
+            self._wake(swept.touched)
             if swept.kinds != kinds:
-                self._wake(swept.touched)
                 return True
-            self._take(swept, agenda, streams)
+            if agenda.swept():
+                self._wake(set(self.cache.rollouts()))
+            self._expect(swept)
         return False
 
-    def _plan(self, agenda: _Agenda, streams: Streams) -> None:
-        """Bring the next sweep forward when the watches alone are not to be trusted."""
-        now = asyncio.get_running_loop().time()
-        if streams.listed.is_set():
-            # What went between the end of one watch and a listing is in neither.
-            streams.listed.clear()
-            agenda.sweep = min(agenda.sweep, now + self.pace.after_listing)
-        if streams.silence() <= self.pace.silence:
-            agenda.polls = 0
-        elif not agenda.polls:
-            agenda.sweep = min(agenda.sweep, now)
-
-    def _take(self, swept: Swept, agenda: _Agenda, streams: Streams) -> None:
-        """Act on a sweep, and plan the next one. What the watches reported while it went on was in time, too."""
-        now = asyncio.get_running_loop().time()
-        self._wake(swept.touched)
-        if agenda.resync <= now:
-            agenda.resync = now + self.pace.sweep * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
-            self._wake(set(self.cache.rollouts()))
+    def _expect(self, swept: Swept) -> None:
+        """What a sweep found is to be reported; what was reported while it went on was in time, too."""
+        until = asyncio.get_running_loop().time() + self.pace.recheck
         for uid, new in swept.newer.items():
             if self._heard.get(uid, -1) < new:
-                self._expected[uid] = new, now + self.pace.recheck
-        silent = streams.silence() > self.pace.silence
-        agenda.polls = agenda.polls + 1 if silent else 0
-        agenda.sweep = min(agenda.resync, now + self.pace.poll) if silent else agenda.resync
+                self._expected[uid] = new, until
 
-    def _deaf(self, agenda: _Agenda) -> bool:
+    def _deaf(self, agenda: Agenda) -> bool:
         """Whether the watches do not report what sweeps have seen, or stay silent while sweeps are answered."""
         now = asyncio.get_running_loop().time()
         late = [uid for uid, (_, until) in self._expected.items() if until < now]
@@ -259,8 +213,15 @@ class Supervisor:
             _log.error("the watches are deaf", behind=len(late), polls=agenda.polls)
         return bool(late) or agenda.polls >= self.pace.polls
 
+    @property
+    def _watched(self) -> tuple[Resource, ...]:
+        return WATCHED if self.shard is None else (*WATCHED, self.shard.resource)
+
+    def _in(self, namespaces: set[str]) -> set[Key]:
+        return {key for key in self.cache.rollouts() if key.namespace in namespaces}
+
     def _report_missing(self, kinds: tuple[Resource, ...]) -> None:
-        for resource in WATCHED:
+        for resource in self._watched:
             if resource not in kinds:
                 name = f"{resource.plural}.{resource.group}"
                 _log.warning("the cluster has no such kind yet, it is looked for again and again", kind=name)

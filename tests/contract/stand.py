@@ -107,11 +107,11 @@ class Stand:
             f"apis/modelrollout.io/v1alpha1/namespaces/{namespace}/modelrollouts/{name}", {**body, "metadata": metadata}
         )
 
-    def wait_until_granted(self, name: str, namespace: str, token: str) -> float:
+    def wait_until_granted(self, name: str, namespace: str, token: str, never: float = NEVER) -> float:
         """Seconds that it took."""
         since = time.monotonic()
         while self.granted(name, namespace) != token:
-            assert time.monotonic() - since < NEVER, f"{token!r} was never seen"
+            assert time.monotonic() - since < never, f"{token!r} was never seen"
             time.sleep(_POLL_SECONDS)
         return time.monotonic() - since
 

@@ -103,3 +103,28 @@ def test_a_wrong_setting_ends_the_start_with_a_message(
     with pytest.raises(SystemExit):
         load_settings(arguments, {})
     assert arguments[0] in capsys.readouterr().err
+
+
+def test_a_shard_is_a_selector_and_a_lease() -> None:
+    """Each shard elects its leader by a Lease of its own, called as the shard is."""
+    read = load_settings(["--namespace-selector", "tier=gold, team in (b,a)"], {"MODELROLLOUT_SHARD": "blue"})
+    assert read.namespace_selector == "team in (b,a),tier=gold"
+    assert read.election == Election(name="modelrollout-blue")
+    by_hash = load_settings([], {"MODELROLLOUT_NAMESPACE_SELECTOR": "tier=gold"}).election
+    assert by_hash is not None
+    assert by_hash.name.startswith("modelrollout-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--namespace-selector", "team in a"], "is no requirement"),
+        (["--shard", "Blue"], "is no name"),
+        (["--namespace", "a", "--namespace-selector", "team=a"], "two ways"),
+    ],
+)
+def test_a_shard_that_cannot_be_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """At the start, in words."""
+    with pytest.raises(SystemExit):
+        load_settings(arguments, {})
+    assert said in capsys.readouterr().err

@@ -12,10 +12,12 @@ import pytest
 from modelrollout.cache import ObjectCache
 from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER
 from modelrollout.errors import ClusterUnavailable
+from modelrollout.pace import Pace
 from modelrollout.ports import Key
 from modelrollout.resources import DEPLOYMENTS, HTTP_ROUTES, PODS, ROLLOUTS, WATCHED, Listing, Resource
+from modelrollout.shard import Shard
 from modelrollout.streams import Streams
-from modelrollout.supervisor import Pace, Supervisor, WatchesBroken
+from modelrollout.supervisor import Supervisor, WatchesBroken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -71,7 +73,7 @@ class FakeCluster:
         self.on_list(resource)
         if self.away:
             raise ClusterUnavailable(f"no answer for {namespace}")
-        if resource not in self.kinds:
+        if resource not in self.kinds and resource.kind != "Namespace":
             return None
         return Listing(tuple(self.objects.get(resource, ())), self.version)
 
@@ -356,6 +358,26 @@ async def test_blindness_is_the_time_since_a_sweep_or_a_sign_of_every_stream() -
         await world.started.get()
         before = supervisor.blind()
         await until(lambda: supervisor.blind() > before + 0.05)
+
+
+async def test_a_namespace_that_changes_shards_wakes_its_rollouts() -> None:
+    """Whoever leaves it forgets them, whoever enters it begins with them."""
+    world = World()
+    world.cluster.objects = {ROLLOUTS: [made("recsys", 1, labelled=False)]}
+    supervisor = world.supervisor(NEVER)
+    supervisor.shard = shard = Shard("team=x", asyncio.get_running_loop().time)
+    async with running(supervisor):
+        watches = await world.started.get()
+        assert watches.kinds == (*WATCHED, shard.resource)
+        assert not shard.owns(KEY)
+        world.added.clear()
+        namespace = {"metadata": {"name": "default", "uid": "n", "resourceVersion": "200"}}
+        watches.deliver(shard.resource, "ADDED", namespace)
+        assert world.added == [KEY]
+        assert shard.wait(KEY)
+        watches.deliver(shard.resource, "DELETED", namespace)
+        assert world.added == [KEY, KEY]
+        assert shard.wait(KEY) is None
 
 
 async def test_a_stranger_in_our_name_is_asked_for_again() -> None:

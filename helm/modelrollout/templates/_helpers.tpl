@@ -46,6 +46,17 @@ subjects:
   namespace: {{ .Release.Namespace }}
 {{- end -}}
 
+{{- /* Who acts holds this Lease; each shard has one. */ -}}
+{{- define "modelrollout.lease" -}}
+{{- include "modelrollout.fullname" . -}}
+{{- if .Values.shard.namespaceSelector -}}
+{{- if .Values.watchNamespaces -}}
+{{- fail "watchNamespaces and shard.namespaceSelector are two ways to say the same" -}}
+{{- end -}}
+-{{ required "shard.name is needed with shard.namespaceSelector: the Lease is called after it" .Values.shard.name }}
+{{- end -}}
+{{- end -}}
+
 {{- /* What the operator does in a namespace that it looks after; docs/security.md says why. */ -}}
 {{- define "modelrollout.rules" -}}
 rules:
