@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chart.conftest import of_kind
+from tests.chart.helm import of_kind
 
 if TYPE_CHECKING:
-    from tests.chart.conftest import Helm
+    from tests.chart.helm import Helm
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -26,7 +26,7 @@ from modelrollout.metrics import exposition
 from modelrollout.probes import Sources
 from modelrollout.reconciler import Reconciler
 from modelrollout.resources import ROLLOUTS, resource_of
-from modelrollout.workqueue import WorkQueue, run_workers
+from modelrollout.workqueue import WorkQueue, run_passes
 from tests.simulation.clock import moment
 from tests.simulation.operator import KEY, SimOperator
 from tests.simulation.ports import Pen, SimCapacities, SimCluster
@@ -139,7 +139,7 @@ async def operating(
     show()
     hook = notifier.urls.parent / "hook"
     async with alert_receiver(("127.0.0.1", port), hook, board, lambda: True):
-        tasks = [asyncio.create_task(run_workers(queue, reconciler.reconcile)), asyncio.create_task(notifier.run())]
+        tasks = [asyncio.create_task(run_passes(queue, reconciler.reconcile)), asyncio.create_task(notifier.run())]
         try:
             yield show
         finally:

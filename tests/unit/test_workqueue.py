@@ -179,7 +179,7 @@ async def test_draining_ends_the_passes_under_way_and_begins_no_other() -> None:
         seen.append(key)
         return SOON
 
-    workers = asyncio.create_task(run_workers(queue, reconcile, count=1))
+    workers = asyncio.create_task(run_passes(queue, reconcile, count=1))
     queue.add(A)
     queue.add(B)
     await begun.wait()
