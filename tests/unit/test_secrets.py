@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 import structlog
 from aiohttp import web
+from structlog._config import BoundLoggerLazyProxy
 
 from modelrollout.access import ModelServerAccess, PrometheusAccess, origin
 from modelrollout.adapters.model_servers import GrpcModelServers
@@ -83,6 +85,11 @@ def restored() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    # Loggers that were used meanwhile keep what they were made with.
+    modules = [module for name, module in sys.modules.items() if name.startswith("modelrollout.")]
+    for proxy in (value for module in modules for value in vars(module).values()):
+        if isinstance(proxy, BoundLoggerLazyProxy):
+            vars(proxy).pop("bind", None)
 
 
 @pytest.fixture
