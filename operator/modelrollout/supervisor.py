@@ -14,12 +14,13 @@ from typing import Protocol
 import structlog
 
 from modelrollout.cache import ObjectCache, claims, owners
+from modelrollout.core.names import ANNOTATION_REQUEST
 from modelrollout.core.values import JSON
 from modelrollout.errors import OperatorError
 from modelrollout.handlers import Deliver
 from modelrollout.metrics import WATCH_RESTARTS
 from modelrollout.pace import Agenda, Pace
-from modelrollout.ports import Key
+from modelrollout.ports import Key, Wake
 from modelrollout.resources import ROLLOUTS, WATCHED, Resource, resource_version
 from modelrollout.shard import Shard
 from modelrollout.streams import Streams
@@ -64,7 +65,7 @@ class Supervisor:
 
     lists: Lists
     cache: ObjectCache
-    add: Callable[[Key], None]
+    add: Wake
     watches: StartWatches
     namespaces: tuple[str, ...] = ()
     shard: Shard | None = None
@@ -110,7 +111,8 @@ class Supervisor:
         if self.cache.drop(resource, obj) if event == "DELETED" else self.cache.put(resource, obj):
             self._wake(owners(known) if known is not None else set())
             current = self.cache.find(resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-            self._wake(owners(current) if current is not None else set())
+            asked = _request(current) != _request(known)  # it may be for an abort
+            self._wake(owners(current) if current is not None else set(), urgent=asked)
             # Who claims other matches than before gives way to others, or takes something from them.
             before, now = (claims(resource, item) if item is not None else set() for item in (known, current))
             self._wake(self.cache.claiming(before ^ now))
@@ -242,6 +244,11 @@ class Supervisor:
             _log.warning(event, error=problem)
         self._told = problem
 
-    def _wake(self, keys: set[Key]) -> None:
+    def _wake(self, keys: set[Key], *, urgent: bool = False) -> None:
         for key in keys:
-            self.add(key)
+            self.add(key, urgent=urgent)
+
+
+def _request(obj: JSON | None) -> str:
+    """What somebody asks for by annotation."""
+    return str(obj["metadata"].get("annotations", {}).get(ANNOTATION_REQUEST, "")) if obj is not None else ""

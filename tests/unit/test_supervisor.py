@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from modelrollout.cache import ObjectCache
-from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER
+from modelrollout.core.names import ANNOTATION_REQUEST, LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER
 from modelrollout.errors import ClusterUnavailable
 from modelrollout.pace import Pace
 from modelrollout.ports import Key
@@ -119,6 +119,7 @@ class World:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     cache: ObjectCache = field(default_factory=ObjectCache)
     added: list[Key] = field(default_factory=list)
+    urgent: list[Key] = field(default_factory=list)
     started: asyncio.Queue[FakeWatches] = field(default_factory=asyncio.Queue)
     hangs: int = 0
 
@@ -128,9 +129,15 @@ class World:
         self.started.put_nowait(made_now)
         return made_now
 
+    def add(self, key: Key, *, urgent: bool = False) -> None:
+        """As the work queue."""
+        self.added.append(key)
+        if urgent:
+            self.urgent.append(key)
+
     def supervisor(self, pace: Pace = QUICK) -> Supervisor:
         """The object under test."""
-        return Supervisor(self.cluster, self.cache, self.added.append, self.watches, pace=pace)
+        return Supervisor(self.cluster, self.cache, self.add, self.watches, pace=pace)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -243,6 +250,20 @@ async def test_watches_that_report_what_a_sweep_saw_go_on() -> None:
         asked = world.cluster.asked
         await until(lambda: world.cluster.asked >= asked + 2 * len(WATCHED))
         assert world.started.empty()
+
+
+async def test_what_somebody_asks_for_goes_before_everything_else() -> None:
+    """A new request may be for an abort; one that was seen before is as any other change."""
+    world = World()
+    supervisor = world.supervisor()
+    rollout = made("recsys", 5, labelled=False)
+    supervisor.deliver(ROLLOUTS, "MODIFIED", rollout)
+    assert world.urgent == []
+    for version in ("6", "7"):
+        metadata = {**rollout["metadata"], "resourceVersion": version, "annotations": {ANNOTATION_REQUEST: "abort:x"}}
+        supervisor.deliver(ROLLOUTS, "MODIFIED", {"metadata": metadata})
+    assert world.urgent == [KEY]
+    assert set(world.added) == {KEY}
 
 
 async def test_an_event_that_comes_while_the_sweep_goes_on_is_in_time() -> None:
