@@ -9,6 +9,8 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor
 
+from modelrollout.tracing import trace_id
+
 _QUIET = {
     # One "handler succeeded" per event and object; failures are warnings.
     "kopf.objects": logging.WARNING,
@@ -39,7 +41,7 @@ def configure_logging(log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    shared += [_name_rollout, _TRACEBACKS] if log_format == "json" else [_name_rollout]
+    shared += [_name_rollout, _name_trace, *([_TRACEBACKS] if log_format == "json" else ())]
     renderer: Processor = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     if log_format == "json":
         renderer = structlog.processors.JSONRenderer()
@@ -60,6 +62,13 @@ def _name_rollout(_: object, __: str, event: EventDict) -> EventDict:
     """Write the key of a rollout as people do: namespace/name."""
     if isinstance(event.get("rollout"), tuple):
         event["rollout"] = "/".join(event["rollout"])
+    return event
+
+
+def _name_trace(_: object, __: str, event: EventDict) -> EventDict:
+    """Say in which trace the rest is to be found."""
+    if trace := trace_id():
+        event["trace"] = trace
     return event
 
 

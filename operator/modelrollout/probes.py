@@ -19,6 +19,7 @@ from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavail
 from modelrollout.measuring import measure
 from modelrollout.metrics import RELOADS, VerdictCounts
 from modelrollout.ports import Capacities, Clock, Key, Metrics, ModelServers, Wake
+from modelrollout.tracing import span, trace
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +111,8 @@ class Probe:
     async def _send(self, uid: str, action: Reload, call: ReloadCall) -> None:
         error, unanswered = "", False
         try:
-            await self.sources.servers.reload(action.address, action.target)
+            with span("reload", pod=action.pod, versions=str(action.target.versions)):
+                await self.sources.servers.reload(action.address, action.target)
         except ReloadRefused as problem:
             error = str(problem)
         except ServerUnavailable as problem:
@@ -145,7 +147,8 @@ class Probe:
 
     async def _read_metrics(self) -> None:
         while (plan := self._wanted.metrics) is not None:
-            self.analysed = await measure(plan, self.analysed, self.sources.metrics, self.sources.clock.now())
+            with trace("measure", namespace=self.key.namespace, name=self.key.name, comparison=plan.key):
+                self.analysed = await measure(plan, self.analysed, self.sources.metrics, self.sources.clock.now())
             self.measured = self.sources.clock.now()
             self._verdicts.count({name: state.last.verdict for name, state in self.analysed.metrics.items()})
             self.wake(self.key, urgent=self.analysed.proves_bad())

@@ -40,6 +40,7 @@ from modelrollout.resources import DEPLOYMENTS, ROLLOUTS, Resource
 from modelrollout.settings import OperatorSettings, load_settings
 from modelrollout.shard import Shard
 from modelrollout.supervisor import Supervisor
+from modelrollout.tracing import install
 from modelrollout.workqueue import WorkQueue, run_passes
 
 _DRAIN_SECONDS = 5.0
@@ -57,6 +58,7 @@ async def run(settings: OperatorSettings) -> None:
     credentials = Credentials(settings.kubeconfig)
     await credentials.load()
     async with AsyncExitStack() as stack:
+        _trace(settings, stack)
         direct = await stack.enter_async_context(connect(credentials))
         clock, cache, queue, contact = SystemClock(), ObjectCache(), WorkQueue(), Contact()
         election = _election(settings, direct, clock)
@@ -130,6 +132,17 @@ def _check_files(settings: OperatorSettings) -> None:
             access.check()
         except UnusableFile as error:
             _log.error("a file cannot be used", error=str(error))
+
+
+def _trace(settings: OperatorSettings, stack: AsyncExitStack) -> None:
+    """Send traces if that is asked for; the last of them once everything else has ended."""
+    if settings.otlp is None:
+        return
+    from modelrollout.adapters.otlp import OtlpTracer  # noqa: PLC0415 - only who traces pays for the library
+
+    tracer = OtlpTracer(settings.otlp)
+    install(tracer)
+    stack.callback(tracer.close)
 
 
 def _notifier(settings: OperatorSettings, events: Events) -> Notifier | None:

@@ -30,6 +30,7 @@ from modelrollout.core.values import JSON
 from modelrollout.metrics import ENDED
 from modelrollout.ports import Cluster, Events, Key, View, Wake
 from modelrollout.probes import Probe, Sources
+from modelrollout.tracing import annotate
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +78,10 @@ class Reconciler:
         return None if snapshot is None else await self._pass(key, known, rollout, snapshot)
 
     async def _pass(self, key: Key, known: _Remembered, rollout: JSON, snapshot: Snapshot) -> timedelta | None:
+        annotate(revision=snapshot.target.name, version=snapshot.target.version)
         decision, written = decide(snapshot), known.written
+        if decision.status.rollout is not None:
+            annotate(attempt=decision.status.rollout.attempt, step=decision.status.rollout.step)
         written.attempted.clear()
         if await self._act(key, known, rollout, snapshot, decision):
             return SETTLE

@@ -38,7 +38,7 @@ class OperatorSettings:
     `namespace_selector` means all of them. `health` is the address of `/livez`, `/readyz` and `/metrics`, None for
     none; `alerts` that of Alertmanager's webhook, whose callers bear the token in file `alerts_token`. `notify_urls` is
     a file of URLs for apprise, None to tell nobody, and `notify` what to tell. `prometheus` and `model_servers` say how
-    these are spoken to. `election` is None for a process that is alone.
+    these are spoken to, `otlp` is where traces go, None for nowhere. `election` is None for a process that is alone.
     """
 
     kubeconfig: str | None = None
@@ -52,6 +52,7 @@ class OperatorSettings:
     notify: frozenset[Topic] = frozenset(Topic)
     prometheus: PrometheusAccess = field(default_factory=PrometheusAccess)
     model_servers: ModelServerAccess = field(default_factory=ModelServerAccess)
+    otlp: str | None = None
     election: Election | None = field(default_factory=Election)
     namespace_selector: str = ""
 
@@ -82,6 +83,7 @@ def load_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> O
         notify=parsed.notify_on,
         prometheus=_prometheus(parser, parsed),
         model_servers=_model_servers(parser, parsed),
+        otlp=parsed.otlp_endpoint,
         election=election if parsed.leader_election else None,
     )
 
@@ -152,6 +154,9 @@ def _add_files_and_addresses(parser: argparse.ArgumentParser, environment: Mappi
     flag("notify-urls-file", Path, "tell people: URLs for apprise, one a line", None, "nobody", "PATH")
     told = f"what to tell, of {','.join(Topic)}"
     flag("notify-on", _topics, told, frozenset(Topic), "all of it", "TOPICS")
+    otlp = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
+    text = "send traces there as OTLP over HTTP, e.g. http://collector:4318"
+    flag("otlp-endpoint", _web_address, text, otlp, "$OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere", "URL")
 
 
 def _add_access(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
@@ -206,6 +211,14 @@ def _origins(text: str) -> frozenset[str]:
         return frozenset(origin(address) for address in _names(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _web_address(text: str) -> str:
+    try:
+        origin(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _topics(text: str) -> frozenset[Topic]:

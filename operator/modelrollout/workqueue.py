@@ -16,6 +16,7 @@ import structlog
 from modelrollout.errors import Conflict, OperatorError
 from modelrollout.metrics import PASS_SECONDS, PASSES, QUEUE
 from modelrollout.ports import Key
+from modelrollout.tracing import annotate, trace
 
 _FIRST_RETRY = 0.2
 _LAST_RETRY = 5.0
@@ -156,8 +157,9 @@ async def run_passes(queue: WorkQueue, reconcile: Reconcile, count: int = 16) ->
 
 async def _run(queue: WorkQueue, reconcile: Reconcile, key: Key, running: set[Key]) -> None:
     try:
-        with PASS_SECONDS.time():
+        with PASS_SECONDS.time(), trace("reconcile", namespace=key.namespace, name=key.name):
             result = await _pass(queue, reconcile, key)
+            annotate(result=result)
         PASSES.labels(result).inc()
     finally:
         running.discard(key)

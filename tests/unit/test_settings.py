@@ -77,6 +77,14 @@ def test_access_to_neighbours_is_read() -> None:
     assert read.prometheus == PrometheusAccess(origins, tls, file("prometheus-token", "/p/token"))
 
 
+def test_traces_go_where_the_standard_variable_says() -> None:
+    """Unless the operator is told otherwise; empty is nowhere."""
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    assert load_settings([], environment).otlp == "http://collector:4318"
+    assert load_settings(["--otlp-endpoint", "https://other"], environment).otlp == "https://other"
+    assert load_settings([], {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}).otlp is None
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -90,6 +98,7 @@ def test_access_to_neighbours_is_read() -> None:
         ["--lease-retry-period", "10"],
         ["--model-server-cert-file", "/c"],
         ["--model-server-name", "models"],
+        ["--otlp-endpoint", "collector:4317"],
         ["--prometheus-token-file", "/t"],
         ["--prometheus-addresses", "prometheus:9090"],
         ["--prometheus-key-file", "/k", "--prometheus-addresses", "http://p"],

@@ -15,11 +15,12 @@ from uuid import uuid4
 import structlog
 
 from modelrollout.adapters.kube import KubeClient, NotFound
-from modelrollout.core.names import MANAGER
+from modelrollout.core.names import ANNOTATION_TRACE, MANAGER
 from modelrollout.core.values import JSON
 from modelrollout.errors import OperatorError
 from modelrollout.ports import Clock
 from modelrollout.resources import EVENTS, ROLLOUTS
+from modelrollout.tracing import trace_id
 
 _REPORTER = "modelrollout.io/operator"
 _LONGEST_MESSAGE = 1024
@@ -134,6 +135,7 @@ class EventRecorder:
             "metadata": {
                 "name": f"{metadata['name']}.{uuid4().hex}",
                 "namespace": metadata["namespace"],
+                **({"annotations": {ANNOTATION_TRACE: trace}} if (trace := trace_id()) else {}),
             },
             "involvedObject": {"apiVersion": ROLLOUTS.api_version, "kind": ROLLOUTS.kind, **about},
             "reason": reason,

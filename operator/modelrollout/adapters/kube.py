@@ -18,7 +18,8 @@ from modelrollout.core.values import JSON
 from modelrollout.errors import ClusterUnavailable, Conflict, OperatorError, Refused
 from modelrollout.metrics import count_request
 from modelrollout.ports import Fence
-from modelrollout.resources import Listing, Resource
+from modelrollout.resources import Listing, Resource, plural_of
+from modelrollout.tracing import span
 
 _SECONDS = 5.0
 _TIMEOUT = aiohttp.ClientTimeout(total=_SECONDS, connect=2)
@@ -143,6 +144,12 @@ class KubeClient:
         await self._call(_Request("GET", "/version"))
 
     async def _call(self, request: _Request) -> dict[str, Any]:
+        if request.method == "GET":
+            return await self._answer(request)
+        with span(f"{request.method} {plural_of(request.path)}", path=request.path):
+            return await self._answer(request)
+
+    async def _answer(self, request: _Request) -> dict[str, Any]:
         status, text = await self._send(request)
         if status == 401:
             await self._credentials.load()

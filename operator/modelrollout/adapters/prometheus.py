@@ -26,6 +26,7 @@ from modelrollout.core.counters import Counters, bad_query, latency_query, scrap
 from modelrollout.errors import MetricsUnavailable, QueryRefused, UnusableFile
 from modelrollout.metrics import QUERIES, counted
 from modelrollout.ports import MetricSource
+from modelrollout.tracing import span
 
 _THREADS = 8
 _IN_FLIGHT = 6
@@ -108,7 +109,7 @@ class PrometheusMetrics:
         seconds = source.timeout.total_seconds()
         deadline = time.monotonic() + seconds
         try:
-            with counted(QUERIES):
+            with counted(QUERIES), span("query", prometheus=host_of(source.address), promql=promql):
                 endpoint = self._endpoint(source.address)
                 async with asyncio.timeout(seconds):
                     await endpoint.slots.acquire()
