@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+    from tests.simulation.world import World
+
 ROLLOUT = {"metadata": {"namespace": "shop", "name": "recsys", "uid": "1"}}
 MAP = {"kind": "ConfigMap", "metadata": {"namespace": "shop", "name": "recsys-stable"}}
 FAILED = 2
@@ -59,10 +61,15 @@ def ports(unused_tcp_port_factory: Callable[[], int]) -> tuple[int, int]:
     return unused_tcp_port_factory(), unused_tcp_port_factory()
 
 
-async def test_a_pass_and_a_round_of_measurements_are_traces(ports: tuple[int, int]) -> None:
+@pytest.fixture
+def world() -> World:
+    """A canary with half of the traffic."""
+    return climbing()
+
+
+async def test_a_pass_and_a_round_of_measurements_are_traces(world: World, ports: tuple[int, int]) -> None:
     """Each names its object; a pass also what it works on, and a query what came of it."""
     collected, asked = ports
-    world = climbing()
     world.change("analysis", prometheus={"address": f"http://127.0.0.1:{asked}"})
     ears, metrics = Ears(world), PrometheusMetrics()
     servers = SimServers(world, Pen(lambda _what, _after: None))
@@ -141,10 +148,9 @@ async def test_a_trace_is_found_by_its_writes_events_and_log_lines(
     assert line["trace"] == root.trace_id.hex()
 
 
-async def test_a_reload_call_is_part_of_the_pass_that_sent_it(ports: tuple[int, int]) -> None:
+async def test_a_reload_call_is_part_of_the_pass_that_sent_it(world: World, ports: tuple[int, int]) -> None:
     """Also when it ends long after the pass."""
     target = ModelTarget("m", "/models/m", (101,), ())
-    world = climbing()
     servers = GrpcModelServers(port=1)
     sources = Sources(servers, PrometheusMetrics(), SimCapacities(world), SystemClock())
     answered = asyncio.Event()
