@@ -10,11 +10,12 @@ SIDE_BY_SIDE ?= 6
 # Whoever is done takes over what others have not begun: tests take between a second and minutes.
 SHARED := --dist worksteal -n
 PLUGIN := dist/kubectl-modelrollout
+SBOM := dist/modelrollout.cdx.json
 # What takes long is left to `make test-all`.
 SELECTED := -m "not long"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down shell status test test-all lint format test-unit test-integration bench bench-judge plugin gitops chart lock
+.PHONY: help demo up down shell status test test-all lint format test-unit test-integration bench bench-judge plugin gitops chart sbom kind lock
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +74,9 @@ gitops:  ## Make gitops/argocd/argocd-cm.yaml anew from the scripts beside it
 
 chart:  ## Render the chart anew: the playground's manifest and the snapshots that are reviewed
 	$(RUN) python -m tests.chart
+
+sbom:  ## The bill of materials of the operator's image: CycloneDX, as JSON
+	$(RUN) python -m playground.toolchain.sbom $(SBOM)
 
 lock:  ## Write requirements/*.lock anew from pyproject.toml and requirements/*.in
 	$(PYTHON) -m playground.toolchain.lock $(UV_VERSION)

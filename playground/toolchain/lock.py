@@ -38,6 +38,7 @@ _LOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("operator.lock", ("pyproject.toml", "--constraint", "requirements/dev.lock")),
     ("tensorflow-cpu.lock", ("--no-deps", "requirements/tensorflow-cpu.in")),
     ("go.lock", ("--no-deps", "requirements/go.in")),
+    ("sbom.lock", ("requirements/sbom.in",)),
 )
 
 
