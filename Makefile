@@ -65,6 +65,9 @@ bench-judge:  ## Try the judge and its rivals on the same simulated answers; tab
 bench:  ## Measure aborts, promotions, ways back and the footprint; tables go to docs/benchmarks.md (two hours)
 	$(RUN) python -m benchmarks
 
+kind:  ## A kind cluster with the real images, the chart and two examples; needs Docker, kind, kubectl and Helm
+	PYTHON=$(PYTHON) kind/up.sh
+
 plugin:  ## One file that is `kubectl modelrollout`, for this platform and this Python
 	$(RUN) pex --venv-repository --requirement requirements/plugin.in --sources-directory operator \
 		--entry-point modelrollout.cli.app:main --venv prepend --sh-boot --output-file $(PLUGIN)

@@ -40,7 +40,7 @@ Any of these helps:
   - run the same command with sudo
   - on Ubuntu 24.04 and newer: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0
   - in a container: start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined
-  - use kind instead, on a machine with Docker: see kind-cluster.yaml"""
+  - use kind instead, on a machine with Docker: make kind"""
 
 
 class BoxError(Exception):

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from kubernetes import client
 
-from playground.kube import Kube
 from tests.chart.helm import CHART, NAMESPACE, RENDERS, of_kind
-from tests.contract.api_server import running_api_server
-from tests.contract.conftest import Rollouts
-from tests.golden.kubectl import kubeconfig_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.chart.cluster import Cluster
     from tests.chart.helm import Helm, Render
 
 # Helm is built by the first test that needs it.
@@ -28,52 +23,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 DEFINITION = "modelrollouts.modelrollout.io"
 DEFINITION_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{DEFINITION}"
-CLUSTERED = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace"}
 NEW_FIELD = "historyLimit"
 BUILT_IN = {"core", "apps", "policy", "rbac.authorization.k8s.io", "networking.k8s.io", "apiextensions.k8s.io"}
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """An API server, and a file that leads Helm to it."""
-
-    kube: Kube
-    kubeconfig: Path
-
-    def get(self, path: str) -> dict[str, Any] | None:
-        """An object by its path, None when there is none."""
-        answer = self.kube.session.get(f"{self.kube.url}{path}", timeout=10)
-        found: dict[str, Any] = answer.json()
-        return None if answer.status_code == 404 else found
-
-    def apply(self, obj: dict[str, Any], *, dry_run: bool = True) -> None:
-        """Have the server check an object, strictly, and store it only if that is wanted."""
-        parameters = {"fieldManager": "test", "force": "true", "fieldValidation": "Strict"}
-        answer = self.kube.session.patch(
-            f"{self.kube.url}{path_of(obj)}",
-            data=yaml.safe_dump(obj),
-            params=parameters | ({"dryRun": "All"} if dry_run else {}),
-            headers={"Content-Type": "application/apply-patch+yaml"},
-            timeout=10,
-        )
-        assert answer.ok, answer.text
-
-    def delete(self, path: str) -> None:
-        """Remove an object and wait until it is gone."""
-        self.kube.session.delete(f"{self.kube.url}{path}", timeout=10)
-        while self.get(path) is not None:
-            time.sleep(0.05)
-
-
-def path_of(obj: dict[str, Any]) -> str:
-    """Where the API server has an object of a kind of its own."""
-    group, _, version = obj["apiVersion"].rpartition("/")
-    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-    namespace = obj["metadata"].get("namespace", NAMESPACE)
-    place = "" if obj["kind"] in CLUSTERED else f"/namespaces/{namespace}"
-    kind: str = obj["kind"].lower()
-    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
-    return f"{root}{place}/{plural}/{obj['metadata']['name']}"
 
 
 @dataclass(frozen=True)
@@ -120,16 +71,6 @@ class Release:
     def role(self) -> dict[str, Any] | None:
         """Its rights in the whole cluster."""
         return self.cluster.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{self.name}")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One for all tests of this file."""
-    folder = tmp_path_factory.mktemp("cluster")
-    with running_api_server(folder) as admin:
-        file = folder / "kubeconfig"
-        file.write_text(yaml.safe_dump(kubeconfig_of(Rollouts(client.CustomObjectsApi(admin)))))
-        yield Cluster(Kube.connect(file), file)
 
 
 @pytest.fixture
@@ -201,15 +142,8 @@ def test_a_definition_of_somebody_else_is_left_alone(release: Release) -> None:
 @pytest.mark.parametrize("render", RENDERS, ids=lambda render: render.kept.stem)
 def test_the_api_server_takes_every_object(cluster: Cluster, render: Render) -> None:
     """No field is unknown, doubled or of the wrong type, for every object whose kind is Kubernetes' own."""
-    _make_namespaces(cluster, render.objects)
+    cluster.make_namespaces(render.objects)
     checked = [obj for obj in render.objects if (obj["apiVersion"].rpartition("/")[0] or "core") in BUILT_IN]
     for obj in checked:
         cluster.apply(obj)
     assert of_kind(checked, "Deployment")
-
-
-def _make_namespaces(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
-    """Even what is only tried out needs its namespace."""
-    for name in {NAMESPACE} | {obj["metadata"].get("namespace", NAMESPACE) for obj in objects}:
-        if cluster.get(f"/api/v1/namespaces/{name}") is None:
-            cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, dry_run=False)
