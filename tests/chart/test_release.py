@@ -147,3 +147,20 @@ def test_the_api_server_takes_every_object(cluster: Cluster, render: Render) -> 
     for obj in checked:
         cluster.apply(obj)
     assert of_kind(checked, "Deployment")
+
+
+@pytest.mark.parametrize("render", RENDERS, ids=lambda render: render.kept.stem)
+def test_pods_meet_the_restricted_standard(cluster: Cluster, render: Render) -> None:
+    """A namespace that enforces the Pod Security Standard "restricted" takes the operator's pod, and none without its
+    security context.
+    """
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": labels}}
+    cluster.apply(namespace, dry_run=False)
+    (deployment,) = of_kind(render.objects, "Deployment")
+    template = deployment["spec"]["template"]
+    metadata = {"name": "operator", "namespace": "restricted"}
+    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+    loose = {key: value for key, value in template["spec"].items() if key != "securityContext"}
+    with pytest.raises(AssertionError, match="violates PodSecurity"):
+        cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": loose})

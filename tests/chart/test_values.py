@@ -121,6 +121,18 @@ def test_playground_runs_what_the_chart_installs() -> None:
     assert operator_pod.address().endswith(ours["MODELROLLOUT_HEALTH_ADDRESS"].rpartition(":")[2])
 
 
+def test_catalogue_names_what_is_installed() -> None:
+    """Image and definition that Artifact Hub shows are those of the chart."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    shown = {key: yaml.safe_load(chart["annotations"][f"artifacthub.io/{key}"])[0] for key in ("images", "crds")}
+    (container,) = read("defaults")["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert shown["images"]["image"] == container["image"]
+    definition = yaml.safe_load((CHART / "files" / "modelrollouts.yaml").read_text())
+    kind, versions = definition["spec"]["names"]["kind"], [each["name"] for each in definition["spec"]["versions"]]
+    told = shown["crds"]
+    assert (told["name"], told["kind"], [told["version"]]) == (definition["metadata"]["name"], kind, versions)
+
+
 def test_pods_are_placed_as_told() -> None:
     """Spread, priority, affinity, tolerations, node labels, grace and pull secrets reach the pod as they were given."""
     told = yaml.safe_load(EVERYTHING.read_text())
