@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,9 +190,10 @@ async def test_errors_carry_the_servers_own_words(client: KubeClient, kubeconfig
     manifest = {"apiVersion": ROLLOUTS.api_version, "kind": "ModelRollout", "metadata": {"name": "x"}, "spec": {}}
     with pytest.raises(Refused, match=r"spec\.model"):
         await client.create(ROLLOUTS, "default", manifest)
+    unknown = replace(HTTP_ROUTES, version="v7")
     with pytest.raises(NotFound, match="httproutes"):
-        await client.get(HTTP_ROUTES, "default", "x")
-    assert await client.list_watched(HTTP_ROUTES, None) is None
+        await client.get(unknown, "default", "x")
+    assert await client.list_watched(unknown, None) is None
     credentials = Credentials(changed(kubeconfig, "cluster", "server", "https://127.0.0.1:1"))
     await credentials.load()
     async with connect(credentials) as unreachable:

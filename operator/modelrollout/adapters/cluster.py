@@ -50,13 +50,15 @@ class KubernetesCluster:
             self._cache.drop(resource, stub, for_good=True)
 
     async def annotate_pod(self, key: Key, pod: str, annotation: str, value: str) -> None:
-        """Set one annotation of a pod; a pod that is gone is fine."""
+        """Set one annotation of a pod; a pod that is gone is fine, and so is another one in its place."""
         known = self._cache.find(PODS.kind, key.namespace, pod)
         same = {"uid": known["metadata"]["uid"]} if known is not None else {}
         body = {"metadata": {"annotations": {annotation: value}, **same}}
         try:
             self._cache.put(PODS, await self._client.merge_patch(PODS, key.namespace, pod, body))
-        except (NotFound, Conflict):
+        except Refused as error:
+            if not isinstance(error, NotFound) and "metadata.uid" not in str(error):
+                raise
             await self._refresh(PODS, key.namespace, pod)
 
     async def write_status(self, key: Key, seen: JSON, status: Mapping[str, Any]) -> None:
