@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.contract.conftest import Rollouts
 
 LISTS = r"[?&]limit="
-STREAMS_END = '{"type": "ERROR", "object": {"kind": "Status", "code": %d, "message": "%s"}}\n'
+STREAM_ERROR = '{"type": "ERROR", "object": {"kind": "Status", "code": %d, "message": "%s"}}\n'
 ABRUPT = 0.3
 """Seconds for which streams under way are cut before the fault: its next requests are those that meet it."""
 
@@ -39,10 +39,13 @@ class Fault:
 
 
 WHILE_IT_LASTS = [
-    Fault("streams hang", (Rule(target=WATCHES, hush=True),), seconds=60, long=False),
-    Fault("an error in every stream", (Rule(target=WATCHES, say=STREAMS_END % (500, "etcd"), times=1),), long=False),
-    Fault("an error in every stream, always", (Rule(target=WATCHES, say=STREAMS_END % (500, "etcd")),)),
-    Fault("streams too old", (Rule(target=WATCHES, say=STREAMS_END % (410, "too old")),)),
+    Fault("streams hang", (Rule(target=WATCHES, hush=True),), seconds=5, long=False),
+    Fault("streams hang for long", (Rule(target=WATCHES, hush=True),), seconds=90),
+    Fault(
+        "an error in every stream", (Rule(target=WATCHES, say=STREAM_ERROR % (500, "etcd"), times=1),), 5, long=False
+    ),
+    Fault("an error in every stream, always", (Rule(target=WATCHES, say=STREAM_ERROR % (500, "etcd")),)),
+    Fault("streams too old", (Rule(target=WATCHES, say=STREAM_ERROR % (410, "too old")),)),
     Fault("streams are cut", (Rule(target=WATCHES, drop=True),)),
     Fault("streams end at once", (Rule(target=WATCHES, end=True),)),
     Fault("streams talk nonsense", (Rule(target=WATCHES, say="{oops\n"),)),
@@ -142,7 +145,7 @@ def test_a_child_that_goes_unseen_is_made_again(
     subject.lane.obey(Rule(target=WATCHES, hush=True))
     kube.delete("Deployment", name, subject.name)
     since = time.monotonic()
-    subject.lane.obey(Rule(target=WATCHES, say=STREAMS_END % (410, "too old"), times=1))
+    subject.lane.obey(Rule(target=WATCHES, say=STREAM_ERROR % (410, "too old"), times=1))
     while kube.get("Deployment", name, subject.name) is None:
         assert time.monotonic() - since < NEVER, subject.lane.log.read_text()[-3000:]
         time.sleep(0.1)
@@ -158,7 +161,7 @@ def test_an_old_listing_undoes_nothing(subject: Subject, record_property: Callab
     writes = len(subject.lane.writes())
     subject.lane.obey(
         Rule(target=LISTS, at_version=found["metadata"]["resourceVersion"]),
-        Rule(target=WATCHES, say=STREAMS_END % (410, "too old"), times=1),
+        Rule(target=WATCHES, say=STREAM_ERROR % (410, "too old"), times=1),
     )
     time.sleep(10)
     assert len(subject.lane.writes()) == writes
@@ -174,7 +177,7 @@ def test_listings_that_fail_do_not_blind(subject: Subject, record_property: Call
     subject.lane.obey(Rule(target=LISTS, status=500))
     took = [subject.change("with streams")]
     subject.lane.obey(
-        Rule(target=LISTS, text="<html>"), Rule(target=WATCHES, say=STREAMS_END % (410, "too old"), times=1)
+        Rule(target=LISTS, text="<html>"), Rule(target=WATCHES, say=STREAM_ERROR % (410, "too old"), times=1)
     )
     time.sleep(10)
     subject.stand.wish(subject.name, subject.name, "meanwhile")
