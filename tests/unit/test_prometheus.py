@@ -39,7 +39,7 @@ def canned(body: Any, status: int = 200) -> Answer:
 
 
 @asynccontextmanager
-async def prometheus(answer: Answer, seconds: float = 5.0) -> AsyncIterator[tuple[PrometheusMetrics, MetricSource]]:
+async def prometheus(answer: Answer, seconds: float = 60.0) -> AsyncIterator[tuple[PrometheusMetrics, MetricSource]]:
     """The adapter and a server that answers so."""
     app = web.Application()
     app.router.add_get("/api/v1/query", answer)

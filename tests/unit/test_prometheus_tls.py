@@ -79,7 +79,7 @@ def _context(folder: Path, authority: Authority | None, clients: Authority | Non
 
 async def ask(server: Server, metrics: PrometheusMetrics) -> None:
     """One query."""
-    assert await metrics.query(MetricSource(server.address, timedelta(seconds=5)), "up", AT) == ()
+    assert await metrics.query(MetricSource(server.address, timedelta(seconds=60)), "up", AT) == ()
 
 
 @asynccontextmanager
