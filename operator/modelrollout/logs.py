@@ -23,6 +23,8 @@ _QUIET = {
     # These log requests with their headers at DEBUG: credentials must not get into logs.
     "kubernetes": logging.WARNING,
     "prometheus_api_client": logging.WARNING,
+    # One line for each batch that a collector did not take is enough.
+    "opentelemetry": logging.ERROR,
     # Its lines name targets by their URLs, which are passwords.
     "apprise": logging.CRITICAL,
 }
