@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DASHBOARD = REPOSITORY / "helm" / "modelrollout" / "files" / "dashboard.json"
 LIMIT = 60
+BOTH = {"stable", "canary"}
 
 
 def expressions(here: Scene) -> dict[str, str]:
@@ -51,11 +52,12 @@ def test_every_panel_has_data_while_a_canary_has_traffic(scene: Callable[[str], 
         wait_for_answers(traffic)
         here.kube.apply(manifest)
         here.wait("weight", live(50), 120)
-        empty = expressions(here)
+        empty, sides = expressions(here), set[str]()
         deadline = time.monotonic() + LIMIT
-        while empty and time.monotonic() < deadline:
-            empty = {panel: expression for panel, expression in empty.items() if not ask(here, expression)}
+        while (empty or sides != BOTH) and time.monotonic() < deadline:
             time.sleep(1)
+            empty = {panel: expression for panel, expression in empty.items() if not ask(here, expression)}
+            shares = ask(here, expressions(here)["Share of errors by side A"])
+            sides = {series["metric"]["side"] for series in shares}
     assert not empty
-    sides = {series["metric"]["side"] for series in ask(here, expressions(here)["Share of errors by side A"])}
-    assert sides == {"stable", "canary"}
+    assert sides == BOTH
