@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from playground.kube import Kube
 
-_CLUSTERED = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "GatewayClass", "Namespace"}
+_SECONDS = 60  # only ends what never ends: on a busy machine a definition takes its time
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Cluster:
 
     def get(self, path: str) -> dict[str, Any] | None:
         """An object by its path, None when there is none."""
-        answer = self.kube.session.get(f"{self.kube.url}{path}", timeout=10)
+        answer = self.kube.session.get(f"{self.kube.url}{path}", timeout=_SECONDS)
         found: dict[str, Any] = answer.json()
         return None if answer.status_code == 404 else found
 
@@ -36,17 +36,17 @@ class Cluster:
         """Have the server check an object, strictly, and store it only if that is wanted."""
         parameters = {"fieldManager": "test", "force": "true", "fieldValidation": "Strict"}
         answer = self.kube.session.patch(
-            f"{self.kube.url}{path_of(obj)}",
+            f"{self.kube.url}{self.path(obj)}",
             data=yaml.safe_dump(obj),
             params=parameters | ({"dryRun": "All"} if dry_run else {}),
             headers={"Content-Type": "application/apply-patch+yaml"},
-            timeout=10,
+            timeout=_SECONDS,
         )
         assert answer.ok, answer.text
 
     def delete(self, path: str) -> None:
         """Remove an object and wait until it is gone."""
-        self.kube.session.delete(f"{self.kube.url}{path}", timeout=10)
+        self.kube.session.delete(f"{self.kube.url}{path}", timeout=_SECONDS)
         while self.get(path) is not None:
             time.sleep(0.05)
 
@@ -56,13 +56,14 @@ class Cluster:
             if self.get(f"/api/v1/namespaces/{name}") is None:
                 self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, dry_run=False)
 
-
-def path_of(obj: dict[str, Any]) -> str:
-    """Where the API server has an object of a kind of its own."""
-    group, _, version = obj["apiVersion"].rpartition("/")
-    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-    namespace = obj["metadata"].get("namespace", NAMESPACE)
-    place = "" if obj["kind"] in _CLUSTERED else f"/namespaces/{namespace}"
-    kind: str = obj["kind"].lower()
-    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
-    return f"{root}{place}/{plural}/{obj['metadata']['name']}"
+    def path(self, obj: dict[str, Any]) -> str:
+        """Where the server says that objects of its kind are."""
+        group, _, version = obj["apiVersion"].rpartition("/")
+        root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        served = self.get(root)
+        assert served is not None, obj["apiVersion"]
+        found = [each for each in served["resources"] if each["kind"] == obj["kind"] and "/" not in each["name"]]
+        assert found, obj["kind"]
+        namespace = obj["metadata"].get("namespace", NAMESPACE)
+        place = f"/namespaces/{namespace}" if found[0]["namespaced"] else ""
+        return f"{root}{place}/{found[0]['name']}/{obj['metadata']['name']}"
