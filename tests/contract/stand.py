@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 NEVER = 45.0
 """Seconds after which nothing comes any more, on however busy a machine."""
+_START_SECONDS = 240.0
+"""The same for one that has to start first."""
 _POLL_SECONDS = 0.1
 _APPLY = {"fieldManager": "test", "force": "true"}
 _HTTP_ROUTES: dict[str, Any] = {
@@ -216,5 +218,6 @@ def operating_alone(stand: Stand, name: str) -> Iterator[Subject]:
     lane = stand.lane(name)
     with operating(lane, "--namespace", name, "--lease-namespace", name) as process:
         made = Subject(stand, lane, process, name)
-        made.change("at the start")
+        stand.wish(name, name, "at the start")
+        stand.wait_until_granted(name, name, "at the start", _START_SECONDS)
         yield made
