@@ -17,6 +17,9 @@ _QUIET = {
     "kopf": logging.WARNING,
     # Says at each start that signals are not its business in a thread, which is what we want.
     "kopf._core.reactor.running": logging.ERROR,
+    # One line with a traceback per stream, and one per try while the API server is away: the supervisor says it once.
+    "kopf._core.reactor.orchestration": logging.CRITICAL,
+    "kopf._cogs.clients.api": logging.CRITICAL,
     "aiohttp.access": logging.WARNING,
     "asyncio": logging.WARNING,
     "urllib3": logging.ERROR,

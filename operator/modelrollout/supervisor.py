@@ -127,6 +127,7 @@ class Supervisor:
             else:
                 self._wake(swept.touched | set(self.cache.rollouts()))
                 if ROLLOUTS in swept.kinds:
+                    self._told = ""
                     self._report_missing(swept.kinds)
                     return swept.kinds
                 missing = f"the cluster has no {ROLLOUTS.plural}.{ROLLOUTS.group}: install its definition"
@@ -141,7 +142,7 @@ class Supervisor:
         if self.shard is not None and (listing := await self.lists.list_watched(self.shard.resource, None)) is not None:
             swept.touched |= self._in(self.shard.learn(listing))
             swept.kinds = (*swept.kinds, self.shard.resource)
-        self._swept, self._told = began, ""
+        self._swept = began
         return swept
 
     async def _watch(self, kinds: tuple[Resource, ...]) -> bool:
@@ -192,6 +193,7 @@ class Supervisor:
                 self._complain("sweep failed", str(error))
                 agenda.put_off()
                 continue
+            self._told = ""
             self._wake(swept.touched)
             if swept.kinds != kinds:
                 return True

@@ -52,7 +52,7 @@ async def recheck_strangers(lists: Lists, cache: ObjectCache) -> set[Key]:
     for kind, obj in cache.strangers():
         resource, metadata = resource_of(kind), obj["metadata"]
         found = await lists.find(resource, metadata["namespace"], metadata["name"])
-        changed = cache.drop(resource, obj, for_good=True) if found is None else cache.put(resource, found)
+        changed = cache.drop(resource, obj) if found is None else cache.put(resource, found)
         if changed:
             touched |= {key for key in cache.rollouts() if key.namespace == metadata["namespace"]}
     return touched

@@ -9,12 +9,13 @@ import pytest
 
 from modelrollout.adapters.cluster import KubernetesCluster
 from modelrollout.adapters.credentials import Credentials
-from modelrollout.adapters.kube import KubeClient
+from modelrollout.adapters.kube import KubeClient, NotFound
 from modelrollout.cache import ObjectCache
 from modelrollout.core.manifests import Owner
 from modelrollout.core.names import MANAGER
 from modelrollout.errors import Conflict
-from modelrollout.resources import CONFIG_MAPS, DEPLOYMENTS, PODS
+from modelrollout.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, ROLLOUTS
+from modelrollout.sweep import sweep
 from tests.contract.test_cluster import client, config_map, key_of, kubeconfig, rollout
 
 if TYPE_CHECKING:
@@ -88,6 +89,43 @@ async def test_a_scale_in_between_is_no_conflict(client: KubeClient, rollout: di
     (shown,) = cache.children(key)
     assert shown["spec"]["template"]["spec"]["containers"][0]["image"] == "two"
     assert MANAGER in {entry["manager"] for entry in (await _found(client, key.name))["metadata"]["managedFields"]}
+
+
+class Absent(KubeClient):
+    """An API server that answers 404 to everything, as one may that starts."""
+
+    async def merge_patch(
+        self, resource: Resource, namespace: str, name: str, body: JSON, subresource: str = ""
+    ) -> JSON:
+        """Not found."""
+        raise NotFound(f"{resource.plural}/{namespace}/{name}/{subresource}: {body}")
+
+    async def find(self, resource: Resource, namespace: str, name: str) -> JSON | None:
+        """Not found."""
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> JSON:
+        """Not found."""
+        raise NotFound(f"{resource.plural}/{namespace}/{name}: {uid}")
+
+
+async def test_what_is_not_found_for_a_moment_is_not_gone_for_good(
+    client: KubeClient, kubeconfig: str, rollout: dict[str, Any]
+) -> None:
+    """Objects that a write did not find come back with the next listing, unchanged as they are."""
+    cache, key = ObjectCache(), key_of(rollout)
+    cache.put(ROLLOUTS, rollout)
+    await KubernetesCluster(client, cache).apply(key, config_map(rollout), create=True)
+    (child,) = cache.children(key)
+    async with aiohttp.ClientSession() as session:
+        absent = KubernetesCluster(Absent(Credentials(kubeconfig), session), cache)
+        with pytest.raises(Conflict):
+            await absent.write_status(key, rollout, {"phase": "Healthy"})
+        await absent.delete(key, "ConfigMap", child["metadata"]["name"], child["metadata"]["uid"])
+    assert cache.rollout(key) is None
+    assert not list(cache.children(key))
+    await sweep(client, cache, ("default",))
+    assert cache.rollout(key) is not None
+    assert [found["metadata"]["uid"] for found in cache.children(key)] == [child["metadata"]["uid"]]
 
 
 async def test_another_pod_of_the_same_name_is_not_annotated(client: KubeClient, rollout: dict[str, Any]) -> None:

@@ -41,8 +41,11 @@ class KubernetesCluster:
         stub = {"metadata": {"namespace": key.namespace, "name": name, "uid": uid}}
         try:
             answer = await self._client.delete(resource, key.namespace, name, uid)
-        except (NotFound, Conflict):
+        except Conflict:
             self._cache.drop(resource, stub, for_good=True)
+            return
+        except NotFound:
+            self._forget(resource, key.namespace, name)
             return
         if "deletionTimestamp" in answer.get("metadata", {}):
             self._cache.put(resource, answer)
@@ -91,11 +94,16 @@ class KubernetesCluster:
     async def _refresh(self, resource: Resource, namespace: str, name: str) -> None:
         """Read what the view had wrong, so that the next pass is right even if the watch is late."""
         found = await self._client.find(resource, namespace, name)
-        known = self._cache.find(resource.kind, namespace, name)
         if found is not None:
             self._cache.put(resource, found)
-        elif known is not None:
-            self._cache.drop(resource, known, for_good=True)
+        else:
+            self._forget(resource, namespace, name)
+
+    def _forget(self, resource: Resource, namespace: str, name: str) -> None:
+        """Not for good: an API server that starts may answer 404 to everything. A later listing is right."""
+        known = self._cache.find(resource.kind, namespace, name)
+        if known is not None:
+            self._cache.drop(resource, known)
 
     async def _apply(self, resource: Resource, manifest: JSON, known: JSON | None) -> JSON:
         """With the uid of the known object, so that one that was made anew meanwhile is not written unseen.
