@@ -46,11 +46,12 @@ class ObjectCache:
     def put(self, resource: Resource, obj: JSON, listed: int = 0) -> bool:
         """Store an object unless it is older than, or the same as, what is known. Whether it was stored.
 
-        `listed` is the resourceVersion of a listing that has it: by then it was there, however old it is itself.
+        `listed` is the resourceVersion of a listing that has it: then it was there, however old it is itself.
         """
         identity, uid, version = identify(resource, obj), obj["metadata"]["uid"], resource_version(obj)
         known = self._objects.get(identity)
-        if max(version, listed) <= self._gone.get(uid, -1):
+        gone = self._gone.get(uid, -1)
+        if version <= gone and listed < gone:
             return False
         if known is not None and known["metadata"]["uid"] == uid and version <= resource_version(known):
             return False

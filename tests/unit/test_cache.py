@@ -86,6 +86,17 @@ def test_a_listing_decides_whether_an_object_is_there() -> None:
     assert cache.put(DEPLOYMENTS, obj, listed=21)
 
 
+def test_an_object_that_was_not_found_for_a_moment_comes_back() -> None:
+    """Though nothing at all was written in the cluster meanwhile, so that the listing is as old as the object."""
+    cache, obj = ObjectCache(), made("recsys-stable", 10)
+    cache.put(DEPLOYMENTS, obj)
+    cache.drop(DEPLOYMENTS, obj)
+    assert not cache.put(DEPLOYMENTS, obj)
+    assert cache.put(DEPLOYMENTS, obj, listed=10)
+    cache.drop(DEPLOYMENTS, obj, for_good=True)
+    assert not cache.put(DEPLOYMENTS, obj, listed=99)
+
+
 def test_children_are_found_by_label_and_by_exact_name() -> None:
     """A stranger in one of our names is shown; one whose name only begins alike is not."""
     cache = ObjectCache()
