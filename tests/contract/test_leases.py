@@ -85,6 +85,8 @@ async def test_a_client_writes_nothing_without_a_permit(
     campaign = asyncio.create_task(elector.run())
     await elector.won.wait()
     await fenced.create(CONFIG_MAPS, NAMESPACE, body)
+    # The watch is open by then: a connection that is given up while it is made is never closed (aiohttp).
+    await asyncio.sleep(0.5)
     campaign.cancel()
     await asyncio.gather(campaign, return_exceptions=True)
     await elector.resign()
