@@ -90,7 +90,7 @@ def test_promotion_waits_for_a_stable_server(
     assert last_version(here) == NEXT
 
 
-@pytest.mark.parametrize(("fault", "words"), [_WEDGED, *_seldom(_REFUSED, _IGNORED, _LATE, _NO_PORT)])
+@pytest.mark.parametrize(("fault", "words"), _seldom(_WEDGED, _REFUSED, _IGNORED, _LATE, _NO_PORT))
 def test_going_back_waits_for_a_stable_server_without_the_weight(
     scene: Callable[[str], Scene], request: pytest.FixtureRequest, fault: dict[str, Any], words: str
 ) -> None:
@@ -215,6 +215,7 @@ def test_canary_that_loses_its_grpc_port_loses_its_traffic(scene: Callable[[str]
     assert not failures(traffic.answers()[out + 30 : healed])
 
 
+@pytest.mark.long
 def test_canary_that_falls_silent_while_promoting_is_not_needed(scene: Callable[[str], Scene]) -> None:
     """When a canary stops answering half way through the promotion, stable pods take its traffic and go on."""
     here = scene("server-port-promoting")

@@ -159,6 +159,7 @@ def test_name_that_is_too_long(scene: Callable[[str], Scene]) -> None:
         here.kube.apply(quick(here, STABLE))
 
 
+@pytest.mark.long
 def test_two_objects_share_a_volume(scene: Callable[[str], Scene]) -> None:
     """Two objects serve one directory; what one of them rolls out and takes back says nothing about the other."""
     here, other = scene("shared-a"), scene("shared-b")

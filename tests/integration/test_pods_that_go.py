@@ -147,6 +147,7 @@ def test_frozen_stable_pod_does_not_hold_up_an_abort(scene: Callable[[str], Scen
     assert last_version(here) == STABLE
 
 
+@pytest.mark.long
 def test_vanished_canary_pod_is_waited_for(scene: Callable[[str], Scene]) -> None:
     """With fewer canary pods than the step needs the weight goes to 0; with all back the step is entered again.
 

@@ -187,6 +187,7 @@ def test_slow_version_is_taken_back(scene: Callable[[str], Scene]) -> None:
     assert "ms or failed of" in entry["evidence"]
 
 
+@pytest.mark.long  # three minutes of evidence
 def test_one_bad_pod_is_replaced(scene: Callable[[str], Scene]) -> None:
     """A canary pod that is bad alone is ended and made anew, with a warning; the version is promoted."""
     here = scene("judge-pod")

@@ -91,7 +91,7 @@ def _watched(git: Git, over: Callable[[Any], bool]) -> dict[str, str]:
             return drifts
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["server-side", pytest.param("client-side", marks=pytest.mark.long)])
 def test_a_whole_rollout_drifts_in_no_phase(scene: Callable[[str], Scene], tmp_path: Path, way: str) -> None:
     """From the commit to the promotion a comparison with Git is empty in every phase."""
     here = scene(f"drift-{way}")
