@@ -75,6 +75,7 @@ def test_frozen_gateway_holds_the_step(scene: Callable[[str], Scene]) -> None:
     assert not failures(traffic.answers())
 
 
+@pytest.mark.long
 def test_frozen_gateway_keeps_the_canary_that_it_still_sends_to(scene: Callable[[str], Scene]) -> None:
     """An abort writes weight 0 at once, and canary pods stay until the gateway sends them nothing any more."""
     here = scene("gateway-frozen-abort")

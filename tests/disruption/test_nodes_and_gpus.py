@@ -192,6 +192,7 @@ def _until_it_runs(kube: Kube, pod: str) -> None:
     raise AssertionError(f"{pod} never ran")
 
 
+@pytest.mark.long
 def test_canary_waits_for_a_gpu_as_long_as_it_takes(scene: Callable[[str], Scene]) -> None:
     """Without a free GPU no canary is started, the deadline does not run, and the first free one is taken."""
     here = scene("gpu-taken")
