@@ -69,6 +69,7 @@ def test_operator_killed_while_rolling_back_finishes_it(scene: Callable[[str], S
     assert outcome(status, NEXT) == "RolledBack"
 
 
+@pytest.mark.long
 def test_operator_killed_while_it_suspects_loses_no_evidence(scene: Callable[[str], Scene]) -> None:
     """SIGKILL between suspicion and proof: the weight is not raised, and proof rests on what came before too."""
     here = scene("kill-suspect")

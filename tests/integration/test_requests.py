@@ -75,6 +75,7 @@ def test_abort(scene: Callable[[str], Scene], phase: str) -> None:
     assert here.rollout()["spec"]["model"]["version"] == NEXT
 
 
+@pytest.mark.long
 def test_retry_of_a_rejected_revision(scene: Callable[[str], Scene]) -> None:
     """A rejected revision is tried again when somebody asks, from step 1, as another attempt; it may be good by now."""
     here = scene("retry")
