@@ -120,6 +120,7 @@ def _wait_until_ready(admin: client.ApiClient, server: subprocess.Popen[bytes], 
             raise RuntimeError(f"kube-apiserver ended with {server.returncode}:\n{_tail(folder)}")
         try:
             client.CoreV1Api(admin).read_namespace("default")
+            client.SchedulingV1Api(admin).read_priority_class("system-cluster-critical")  # which it makes itself
         except (client.ApiException, HTTPError):
             time.sleep(0.2)
         else:

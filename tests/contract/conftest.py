@@ -17,6 +17,8 @@ from tests.contract.api_server import running_api_server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.contract.stand import Stand
+
 REPOSITORY = Path(__file__).parents[2]
 DEFINITION = REPOSITORY / "crds" / "modelrollouts.yaml"
 _RESOURCE: dict[str, Any] = {"group": "modelrollout.io", "version": "v1alpha1", "plural": "modelrollouts"}
@@ -117,3 +119,12 @@ def _wait_until_served(rollouts: Rollouts) -> None:
             time.sleep(0.1)
         else:
             return
+
+
+@pytest.fixture(scope="module")
+def stand(rollouts: Rollouts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """An API server behind the interference."""
+    from tests.contract.stand import standing  # whose fixtures' types are from here
+
+    with standing(rollouts, tmp_path_factory.mktemp("stand")) as made:
+        yield made

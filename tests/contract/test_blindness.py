@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from playground.interference import WATCHES, Rule
-from tests.contract.stand import NEVER, Stand, Subject, operating_alone, standing
+from tests.contract.stand import NEVER, Stand, Subject, operating_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.contract.conftest import Rollouts
 
 LISTS = r"[?&]limit="
 STREAM_ERROR = '{"type": "ERROR", "object": {"kind": "Status", "code": %d, "message": "%s"}}\n'
@@ -80,13 +79,6 @@ OUTAGES = [
 def cases(faults: list[Fault]) -> list[object]:
     """As parameters of a test."""
     return [pytest.param(fault, id=fault.name, marks=[pytest.mark.long] * fault.long) for fault in faults]
-
-
-@pytest.fixture(scope="module")
-def stand(rollouts: Rollouts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """An API server behind the interference."""
-    with standing(rollouts, tmp_path_factory.mktemp("stand")) as made:
-        yield made
 
 
 @pytest.fixture

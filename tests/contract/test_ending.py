@@ -9,22 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from playground.interference import Rule
-from tests.contract.stand import Process, Stand, Subject, operating_alone, standing
+from tests.contract.stand import Process, Stand, Subject, operating_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contract.conftest import Rollouts
 
 STATUS = Rule(method="PATCH", target="/status", delay=3.0)
 _LONGEST = 60
-
-
-@pytest.fixture(scope="module")
-def stand(rollouts: Rollouts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """An API server behind the interference."""
-    with standing(rollouts, tmp_path_factory.mktemp("stand")) as made:
-        yield made
 
 
 @pytest.fixture

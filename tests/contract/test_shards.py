@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contract.stand import NEVER, Stand, operating, standing
+from tests.contract.stand import NEVER, Stand, operating
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from playground.interference import Lane
-    from tests.contract.conftest import Rollouts
 
 SHARDS = ("gold", "silver")
 LASTING = ("--lease-duration=6", "--lease-renew-deadline=4", "--lease-retry-period=1")
-
-
-@pytest.fixture(scope="module")
-def stand(rollouts: Rollouts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """An API server behind the interference."""
-    with standing(rollouts, tmp_path_factory.mktemp("stand")) as made:
-        yield made
 
 
 def writes(lane: Lane, namespace: str) -> list[float]:
