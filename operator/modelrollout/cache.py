@@ -4,28 +4,24 @@ Lives in the main event loop. Events come from `handlers`, own writes from `adap
 whichever is newer by resourceVersion stands.
 """
 
-import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from modelrollout.core.claims import Claim, Place, claims_of
-from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER, Track, child, manages_request
+from modelrollout.core.names import LABEL_MANAGED_BY, LABEL_ROLLOUT, MANAGER, Track, child
 from modelrollout.core.values import JSON
+from modelrollout.lean import lean
 from modelrollout.ports import Key
 from modelrollout.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     HTTP_ROUTES,
-    PODS,
     ROLLOUTS,
     SERVICES,
     Resource,
     resource_version,
 )
 
-_BULKY = "kubectl.kubernetes.io/last-applied-configuration"
-_SHORT = 80
 _REMEMBERED_GONE = 10_000
 _FOR_GOOD = 2**63
 
@@ -58,7 +54,7 @@ class ObjectCache:
         if known is not None and known["metadata"]["uid"] != uid and version < resource_version(known):
             return False
         self._remove(identity)
-        self._objects[identity] = _trim(resource, obj)
+        self._objects[identity] = lean(resource, obj)
         for place in _filed(claims(resource, obj)):
             self._claiming.setdefault(place, set()).add(Key(identity[1], identity[2]))
         for key in owners(obj):
@@ -181,31 +177,3 @@ def _exact_names(key: Key) -> Iterator[ObjectId]:
         for resource in (DEPLOYMENTS, CONFIG_MAPS, SERVICES):
             yield resource.kind, key.namespace, child(key.name, track)
     yield HTTP_ROUTES.kind, key.namespace, key.name
-
-
-def _trim(resource: Resource, obj: JSON) -> JSON:
-    """Without what nobody reads and much memory holds; with `kind`, which listings leave out.
-
-    Of `managedFields` only who wrote a request is kept.
-    """
-    metadata: dict[str, Any] = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    if asked := [entry for entry in obj["metadata"].get("managedFields", ()) if manages_request(entry)]:
-        metadata["managedFields"] = asked
-    if _BULKY in (metadata.get("annotations") or {}):
-        metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _BULKY}
-    if resource is HTTP_ROUTES:
-        # Who wrote it, for when somebody overwrites a weight; not which fields.
-        writers: list[JSON] = obj["metadata"].get("managedFields") or []
-        metadata["managedFields"] = [{k: v for k, v in item.items() if k != "fieldsV1"} for item in writers]
-    kept = {key: value for key, value in obj.items() if resource is not PODS or key != "spec"}
-    trimmed: JSON = _shared({**kept, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata})
-    return trimmed
-
-
-def _shared(value: Any) -> Any:
-    """The same JSON with equal short strings held once: hundreds of objects say much the same; halves the memory."""
-    if isinstance(value, str):
-        return sys.intern(value) if len(value) < _SHORT else value
-    if isinstance(value, dict):
-        return {sys.intern(key): _shared(item) for key, item in value.items()}
-    return [_shared(item) for item in value] if isinstance(value, list) else value

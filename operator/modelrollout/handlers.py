@@ -20,7 +20,7 @@ from modelrollout.resources import Resource
 from modelrollout.streams import WATCH_SECONDS, Streams
 
 Deliver = Callable[[Resource, str | None, JSON], None]
-"""Called in the main loop for each event: its kind, its type (None in the first listing) and the object."""
+"""Called in the main loop for each event: its kind, its type and the object."""
 
 Login = Callable[[aiohttp.TraceConfig], Awaitable[tuple[str, aiohttp.ClientSession]]]
 """Called in kopf's loop: the API server's address and a session with credentials and this trace; kopf closes it."""
@@ -158,7 +158,7 @@ def _settings(kinds: tuple[Resource, ...]) -> kopf.OperatorSettings:
     settings.watching.server_timeout = WATCH_SECONDS
     settings.watching.inactivity_timeout = WATCH_SECONDS + 2  # then nobody is there who could end it
     settings.watching.reconnect_backoff = 0.2
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 1  # only the resourceVersion of a listing counts, see `watch_session`
     settings.queueing.idle_timeout = 0.5
     for resource in kinds:
         if resource.selector:

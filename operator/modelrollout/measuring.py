@@ -4,7 +4,7 @@ Every failure of Prometheus becomes a reading with its own verdict; nothing here
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -23,8 +23,8 @@ from modelrollout.core.counters import Counters, PodWindow, bad_query, increase,
 from modelrollout.core.readings import MetricsPlan, filled
 from modelrollout.core.spec import Metric, MetricKind, MetricTest
 from modelrollout.errors import MetricsUnavailable, QueryRefused
-from modelrollout.ports import Metrics, MetricSource
-from modelrollout.sequential import listen
+from modelrollout.ports import Look, Metrics, MetricSource
+from modelrollout.sequential import listen, question_of
 
 Snapshots = Mapping[datetime, Mapping[str, Counters]]
 
@@ -41,8 +41,13 @@ class Sides:
 async def measure(plan: MetricsPlan, before: Analysed | None, metrics: Metrics, at: datetime) -> Analysed:
     """One round for every metric of the plan, all looking at the same instant `at`."""
     source = MetricSource(plan.analysis.address, plan.analysis.timeout)
-    heard, limited = await asyncio.gather(
-        listen(plan, before, metrics, source, at), _limited(plan, source, metrics, at)
+    wanted = [m for m in plan.analysis.metrics if plan.judged and (not _sequential(m) or m.limits.absolute)]
+    # One look for all: requests are most of what a round costs, here and there.
+    look = asyncio.ensure_future(metrics.look(source, question_of(plan, _starts(plan, _windows(wanted), at)), at))
+    heard, limited, _ = await asyncio.gather(
+        listen(plan, before, metrics, source, at, look),
+        _limited(plan, wanted, look, source, metrics, at),
+        asyncio.gather(look, return_exceptions=True),  # whoever waits for it or not, it ends with the round
     )
     by_name = {metric.name: metric for metric in plan.analysis.metrics}
     rounds: list[tuple[Metric | None, Measurement]] = []
@@ -51,7 +56,7 @@ async def measure(plan: MetricsPlan, before: Analysed | None, metrics: Metrics, 
         rounds.append((by_name[measurement.metric], _stricter(measurement, limit)))
     rounds += [(by_name[name], measurement) for name, measurement in limited.items() if not _sequential(by_name[name])]
     rounds += [(None, said) for said in (heard.split, heard.alerts) if said is not None]
-    return Analysed(plan.key, at, extend(before, plan.key, tuple(rounds)), heard.memory, heard.marks)
+    return Analysed(plan.key, at, extend(before, plan.key, tuple(rounds)), heard.memory, heard.marks, heard.age)
 
 
 def _stricter(measurement: Measurement, limit: Measurement | None) -> Measurement:
@@ -65,35 +70,42 @@ def _sequential(metric: Metric) -> bool:
     return metric.test is MetricTest.SEQUENTIAL
 
 
-async def _limited(plan: MetricsPlan, source: MetricSource, metrics: Metrics, at: datetime) -> dict[str, Measurement]:
+async def _limited(
+    plan: MetricsPlan,
+    wanted: Collection[Metric],
+    look: Awaitable[Look],
+    source: MetricSource,
+    metrics: Metrics,
+    at: datetime,
+) -> dict[str, Measurement]:
     """Measurements of the metrics that have limits, by name; none before the canary has traffic."""
-    wanted = [m for m in plan.analysis.metrics if plan.judged and (not _sequential(m) or m.limits.absolute)]
-    windows = {metric.window for metric in wanted if metric.kind is not MetricKind.QUERY}
-    sides = await _sides(plan, source, metrics, at, windows)
+    sides = await _sides(plan, look, _windows(wanted), at)
     found = await asyncio.gather(
         *(_judge_one(plan, metric, sides.get(metric.window), source, metrics, at) for metric in wanted)
     )
     return {measurement.metric: measurement for measurement in found}
 
 
+def _windows(wanted: Iterable[Metric]) -> set[timedelta]:
+    return {metric.window for metric in wanted if metric.kind is not MetricKind.QUERY}
+
+
+def _starts(plan: MetricsPlan, windows: Iterable[timedelta], at: datetime) -> frozenset[datetime]:
+    return frozenset(_start(pod, at, window) for window in windows for pod in (*plan.canary, *plan.stable))
+
+
 async def _sides(
-    plan: MetricsPlan, source: MetricSource, metrics: Metrics, at: datetime, windows: set[timedelta]
+    plan: MetricsPlan, look: Awaitable[Look], windows: set[timedelta], at: datetime
 ) -> dict[timedelta, Sides]:
-    """Both sides' increases per window, from as few looks at Prometheus as there are distinct moments."""
+    """Both sides' increases per window."""
     if not windows:
         return {}
-    pods = (*plan.canary, *plan.stable)
-    moments = {at} | {_start(pod, at, window) for window in windows for pod in pods}
-    names = tuple(sorted({pod.pod for pod in pods}))
-    ordered = sorted(moments)
     try:
-        answers = await asyncio.gather(
-            *(metrics.counters(source, plan.namespace, plan.model, names, moment) for moment in ordered)
-        )
+        seen = await look
     except (MetricsUnavailable, QueryRefused) as error:
         failed = Sides(None, None, Reading(problem=Verdict.ERROR, detail=str(error)))
         return dict.fromkeys(windows, failed)
-    looks = dict(zip(ordered, answers, strict=True))
+    looks = {**seen.before, at: seen.now}
     return {
         window: Sides(_increase(plan.canary, looks, at, window), _increase(plan.stable, looks, at, window))
         for window in windows

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 from modelrollout.streams import WATCH_SECONDS, Streams
@@ -17,7 +18,7 @@ class Pace:
     restart_at_most: float = 4.0
     """Watches that end again and again are started ever more slowly; each start lists everything."""
     first_sweep: float = 5.0
-    after_listing: float = 2.0
+    after_listing: float = 0.2
     sweep: float = 300.0
     recheck: float = 10.0
     """For kinds that were missing, for strangers, and for events that a sweep was ahead of."""
@@ -44,12 +45,22 @@ class Agenda:
         self._recheck = self._clock() + pace.recheck
         self.polls = 0
         """Sweeps in a row that had to stand in for a silent stream."""
+        self.listed = False
+        """Whether kopf has listed since the last sweep: no watch reports what happened before that."""
+
+    async def rest(self) -> None:
+        """Until there may be something to do: a tick at most."""
+        seconds = min(self._pace.tick, max(0.0, self._sweep - self._clock()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._streams.listed.wait()
 
     def listen(self) -> None:
         """Bring the next sweep forward when the watches alone are not to be trusted."""
         if self._streams.listed.is_set():
-            # What went between the end of one watch and a listing is in neither.
+            # What happened between the end of one watch and a listing is in neither.
             self._streams.listed.clear()
+            self.listed = True
             self.hurry(self._pace.after_listing)
         if not self._silent():
             self.polls = 0
@@ -77,7 +88,7 @@ class Agenda:
 
     def swept(self) -> bool:
         """A sweep is done; whether it was the regular one, after which everything is reconciled once more."""
-        now = self._clock()
+        now, self.listed = self._clock(), False
         regular = self._resync <= now
         if regular:
             self._resync = now + self._pace.sweep * random.uniform(0.8, 1.2)  # noqa: S311 - no secret

@@ -1,7 +1,7 @@
 """What the reconciler needs from the outside, as small protocols: adapters implement them, tests have fakes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -116,19 +116,31 @@ class ModelServers(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Counters of pods that serve a model, now and at moments before; and the alerts that PromQL `alerts` gives."""
+
+    namespace: str
+    model: str
+    pods: tuple[str, ...]
+    before: frozenset[datetime] = frozenset()
+    alerts: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What Prometheus answers: cumulative counters of the pods that it reads, now and at the moments asked for."""
+
+    now: Mapping[str, Counters]
+    before: Mapping[datetime, Mapping[str, Counters]] = field(default_factory=dict)
+    firing: tuple[Alert, ...] = ()
+
+
 class Metrics(Protocol):
     """Prometheus. All methods raise MetricsUnavailable and QueryRefused."""
 
-    async def counters(
-        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], at: datetime
-    ) -> Mapping[str, Counters]:
-        """Cumulative counters of those pods that Prometheus reads, at one moment."""
-        ...
-
-    async def look(
-        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], alerts: str, at: datetime
-    ) -> tuple[Mapping[str, Counters], tuple[Alert, ...]]:
-        """The same, and the alerts that PromQL `alerts` gives, from one question."""
+    async def look(self, source: MetricSource, question: Question, at: datetime) -> Look:
+        """All of it in one request if possible: with many rollouts, requests are what a look costs."""
         ...
 
     async def query(self, source: MetricSource, promql: str, at: datetime) -> tuple[float, ...]:

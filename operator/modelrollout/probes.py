@@ -8,17 +8,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from zlib import crc32
 
 import structlog
 
 from modelrollout.core.actions import Reload
 from modelrollout.core.analysis import Analysed
-from modelrollout.core.readings import CapacityQuestion, MetricsPlan, Readings, ServerPlan
+from modelrollout.core.readings import IDLE_INTERVAL, CapacityQuestion, MetricsPlan, Readings, ServerPlan
 from modelrollout.core.snapshot import Capacity, ReloadCall, Server
 from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavailable
 from modelrollout.measuring import measure
 from modelrollout.metrics import RELOADS, VerdictCounts
 from modelrollout.ports import Capacities, Clock, Key, Metrics, ModelServers, Wake
+from modelrollout.rhythm import Rhythm
 from modelrollout.tracing import span, trace
 
 log = structlog.get_logger(__name__)
@@ -129,7 +131,13 @@ class Probe:
             found = await asyncio.gather(*(self._read_server(plan.model, uid, ip) for _, uid, ip in plan.pods))
             if any(found):
                 self.wake(self.key)
-            await asyncio.sleep(plan.interval.total_seconds())
+            await asyncio.sleep(plan.interval.total_seconds() * self._share_of_pause(plan))
+
+    def _share_of_pause(self, plan: ServerPlan) -> float:
+        """Pauses of idle objects differ, so that a new process does not ask all servers at once again and again."""
+        if plan.interval < IDLE_INTERVAL:
+            return 1.0
+        return 0.75 + crc32("/".join(self.key).encode()) % 256 / 1024
 
     async def _read_server(self, model: str, uid: str, ip: str) -> bool:
         """Ask one server; True when it says something else than before."""
@@ -146,13 +154,17 @@ class Probe:
         return report != before.report
 
     async def _read_metrics(self) -> None:
+        rhythm = Rhythm()
         while (plan := self._wanted.metrics) is not None:
+            began = asyncio.get_running_loop().time()
             with trace("measure", namespace=self.key.namespace, name=self.key.name, comparison=plan.key):
-                self.analysed = await measure(plan, self.analysed, self.sources.metrics, self.sources.clock.now())
-            self.measured = self.sources.clock.now()
-            self._verdicts.count({name: state.last.verdict for name, state in self.analysed.metrics.items()})
-            self.wake(self.key, urgent=self.analysed.proves_bad())
-            await asyncio.sleep(plan.analysis.interval.total_seconds())
+                found = await measure(plan, self.analysed, self.sources.metrics, self.sources.clock.now())
+            known = self.analysed.proofs() if self.analysed and self.analysed.key == found.key else frozenset()
+            self.analysed, self.measured = found, self.sources.clock.now()
+            self._verdicts.count({name: state.last.verdict for name, state in found.metrics.items()})
+            self.wake(self.key, urgent=bool(found.proofs() - known))
+            elapsed = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(rhythm.pause(plan.analysis, found, elapsed))
 
     async def _read_capacity(self) -> None:
         while (question := self._wanted.capacity) is not None:

@@ -54,6 +54,9 @@ PLURALS = tuple(resource.plural for resource in (*WATCHED, NODES, EVENTS, LEASES
 
 _BY_KIND = {resource.kind: resource for resource in (*WATCHED, NODES, EVENTS)}
 
+CHUNK = 100
+"""Objects of one page of a listing: pages are read whole before they are made lean."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:

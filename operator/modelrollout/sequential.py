@@ -4,13 +4,13 @@ Part of `measuring`. What was remembered before a restart goes on from there: th
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from modelrollout.core.alerts import Alert, firing_query, unheard
+from modelrollout.core.alerts import firing_query, unheard
 from modelrollout.core.alerts import measured as fired
 from modelrollout.core.analysis import Analysed, Measurement, Verdict
 from modelrollout.core.counters import Counters, cells_of, gauges_of
@@ -21,7 +21,7 @@ from modelrollout.core.readings import MetricsPlan, filled
 from modelrollout.core.spec import Metric, MetricKind
 from modelrollout.core.values import moment_of
 from modelrollout.errors import MetricsUnavailable, QueryRefused
-from modelrollout.ports import Metrics, MetricSource
+from modelrollout.ports import Look, Metrics, MetricSource, Question
 
 ByPod = Mapping[str, Any]
 """A distribution's cells, or a gauge's value, by pod."""
@@ -31,19 +31,35 @@ HISTORY_STEP = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the judge remembers after a round, the counters that it has taken in, and what that says of each metric."""
+    """What the judge remembers after a round, the counters that it has taken in, and what that says of each metric.
+
+    `age` is that of `Analysed`.
+    """
 
     memory: Memory | None
     marks: Marks | None
     measured: tuple[Measurement, ...]
     split: Measurement | None = None
     alerts: Measurement | None = None
+    age: timedelta | None = None
+
+
+def question_of(plan: MetricsPlan, before: frozenset[datetime] = frozenset()) -> Question:
+    """What one look asks for: every pod of the plan now and at moments before, and its alerts."""
+    names = tuple(sorted({*plan.others, *(window.pod for window in (*plan.canary, *plan.stable))}))
+    alerts = firing_query(plan.namespace, plan.analysis.alerts)
+    return Question(plan.namespace, plan.model, names, before, alerts)
 
 
 async def listen(
-    plan: MetricsPlan, before: Analysed | None, metrics: Metrics, source: MetricSource, at: datetime
+    plan: MetricsPlan,
+    before: Analysed | None,
+    metrics: Metrics,
+    source: MetricSource,
+    at: datetime,
+    answer: asyncio.Future[Look],
 ) -> Heard:
-    """The next round. A Prometheus that fails changes nothing that is remembered."""
+    """The next round. A Prometheus that fails changes nothing that is remembered. `answer` is that to `question_of`."""
     memory = before.memory if before and before.memory and before.memory.attempt == plan.attempt else None
     marks = before.marks if memory and before else None
     look_at = _Looking(plan, metrics, source)
@@ -51,32 +67,33 @@ async def listen(
     try:
         if memory is None or marks is None:
             memory, marks = await _begin(plan, look_at, at)
-        look, problems, firing = await look_at(at, marks, question)
+        look, problems = await look_at(at, marks, answer)
+        firing = (await answer).firing
     except (MetricsUnavailable, QueryRefused) as error:
         unknown = unheard(question, str(error)) if question else None
         return Heard(memory, marks, _silent(plan, Verdict.ERROR, str(error)), alerts=unknown)
-    alerts = fired(question, firing) if question else None
+    alerts, age = fired(question, firing) if question else None, _age(plan, look, at)
     missing = _missing(plan, look)
     if missing:
-        return Heard(memory, marks, _silent(plan, Verdict.NO_DATA, missing), alerts=alerts)
+        return Heard(memory, marks, _silent(plan, Verdict.NO_DATA, missing), alerts=alerts, age=age)
     heard, marks = next_round(marks, at.timestamp(), look, plan.canary, plan.stable)
     if heard is not None and (heard.stable is not None or plan.may_miss_stable):
         memory = remember(memory, plan.analysis.sequential, heard, plan.weight)
     split = None if plan.weight is None else split_verdict(memory.split)
-    return Heard(memory, marks, tuple(_told(_verdicts(plan, memory, at), problems)), split, alerts)
+    return Heard(memory, marks, tuple(_told(_verdicts(plan, memory, at), problems)), split, alerts, age)
 
 
 async def _begin(plan: MetricsPlan, look_at: "_Looking", at: datetime) -> tuple[Memory, Marks]:
     """Where the judge goes on after a restart; without that, what stable did before."""
     if plan.stored is not None:
-        look, *_ = await look_at(moment_of(plan.stored.at))
+        look, _ = await look_at(moment_of(plan.stored.at))
         return plan.stored, marks_of(plan.stored.at, look)
     minutes = plan.analysis.baseline // HISTORY_STEP if plan.analysis.sequential else 0
     moments = [at - HISTORY_STEP * back for back in range(minutes, -1, -1)]
     looks = await asyncio.gather(*(look_at(moment) for moment in moments))
     memory = start(plan.attempt, moments[0].timestamp())
     marks = marks_of(memory.at, looks[0][0])
-    for (_, moment), (look, *_) in zip(pairwise(moments), looks[1:], strict=True):
+    for (_, moment), (look, _) in zip(pairwise(moments), looks[1:], strict=True):
         heard, marks = next_round(marks, moment.timestamp(), look, (), plan.stable)
         if heard is not None and heard.stable:
             memory = remember(memory, plan.analysis.sequential, heard, None)
@@ -92,26 +109,26 @@ class _Looking:
     source: MetricSource
 
     async def __call__(
-        self, at: datetime, marks: Marks | None = None, alerts: str = ""
-    ) -> tuple[Mapping[str, Counters], Mapping[str, Measurement], tuple[Alert, ...]]:
-        """Counters by pod, what could not be read by metric, and what PromQL `alerts` gives.
+        self, at: datetime, marks: Marks | None = None, answer: Awaitable[Look] | None = None
+    ) -> tuple[Mapping[str, Counters], Mapping[str, Measurement]]:
+        """Counters by pod, and what could not be read by metric. `answer` is what was asked already.
 
         Raises MetricsUnavailable and QueryRefused.
         """
         wanted = [m for m in self.plan.analysis.sequential if m.query is not None]
-        names = _names(self.plan)
-        (look, firing), found = await asyncio.gather(
-            self.metrics.look(self.source, self.plan.namespace, self.plan.model, names, alerts, at),
-            asyncio.gather(*(self._by_pod(metric, names, at) for metric in wanted)),
+        question = replace(question_of(self.plan), alerts="")
+        look, found = await asyncio.gather(
+            answer or self.metrics.look(self.source, question, at),
+            asyncio.gather(*(self._by_pod(metric, question.pods, at) for metric in wanted)),
         )
         by_metric = {metric.name: read for metric, read in zip(wanted, found, strict=True)}
         problems = {name: read for name, read in by_metric.items() if isinstance(read, Measurement)}
         gauges, cells = _read(found, wanted, MetricKind.GAUGE), _read(found, wanted, MetricKind.DISTRIBUTION)
         whole = {
             pod: replace(c, cells=_cells_of(pod, cells, problems, marks), gauges=_of_pod(pod, gauges))
-            for pod, c in look.items()
+            for pod, c in look.now.items()
         }
-        return whole, problems, firing
+        return whole, problems
 
     async def _by_pod(self, metric: Metric, pods: tuple[str, ...], at: datetime) -> ByPod | Measurement:
         """What a metric's own query says of each pod: a distribution's cells, or a gauge's value."""
@@ -153,8 +170,9 @@ def _told(measured: Iterable[Measurement], problems: Mapping[str, Measurement]) 
         yield measurement if proven else problems.get(measurement.metric, measurement)
 
 
-def _names(plan: MetricsPlan) -> tuple[str, ...]:
-    return tuple(sorted({*plan.others, *(window.pod for window in (*plan.canary, *plan.stable))}))
+def _age(plan: MetricsPlan, look: Mapping[str, Counters], at: datetime) -> timedelta | None:
+    scraped = max((look[window.pod].scraped for window in plan.canary if window.pod in look), default=0.0)
+    return timedelta(seconds=at.timestamp() - scraped) if scraped else None
 
 
 def _missing(plan: MetricsPlan, look: Mapping[str, Counters]) -> str:

@@ -50,23 +50,24 @@ class Streams:
         """A cut connection is no end: what was under way in it is lost, and nothing says how much that was."""
         answer, clock = request.response, asyncio.get_running_loop().time
         watched, began = "watch" in request.url.query, clock()
+        begun = not watched and "continue" not in request.url.query  # the first page says as of when the others are
 
         def end() -> None:
             # One that ended before its time without a word has heard nothing at all.
             if not watched or answer.content.total_bytes or clock() - began > WATCH_SECONDS - 1:
-                self._tell(self._hear, request.url.path, watched)
+                self._tell(self._hear, request.url.path, begun)
 
         if answer.status == 200:
             answer.content.on_eof(end)
 
-    def _hear(self, path: str, watched: bool) -> None:
+    def _hear(self, path: str, listed: bool) -> None:
         # The address of the API server may have a path, too.
         for known in filter(path.endswith, self._heard):
             self._heard[known] = self._loop.time()
-            if not watched:
+            if listed:
                 self.listed.set()
 
-    def _tell(self, listener: Callable[[str, bool], None], path: str, watched: bool) -> None:
+    def _tell(self, listener: Callable[[str, bool], None], path: str, listed: bool) -> None:
         # The main loop is closed when the process ends; nobody listens then.
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(listener, path, watched)
+            self._loop.call_soon_threadsafe(listener, path, listed)

@@ -13,8 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from modelrollout.cache import ObjectCache, claims, owners
-from modelrollout.core.names import ANNOTATION_REQUEST
+from modelrollout.cache import ObjectCache
 from modelrollout.core.values import JSON
 from modelrollout.errors import OperatorError
 from modelrollout.handlers import Deliver
@@ -24,7 +23,7 @@ from modelrollout.ports import Key, Wake
 from modelrollout.resources import ROLLOUTS, WATCHED, Resource, resource_version
 from modelrollout.shard import Shard
 from modelrollout.streams import Streams
-from modelrollout.sweep import Lists, Swept, recheck_strangers, sweep
+from modelrollout.sweep import Lists, Swept, concerns, recheck_strangers, sweep
 
 _ATTEMPTS = 3
 """How often watches that do not end are ended by force before the process ends."""
@@ -109,13 +108,10 @@ class Supervisor:
             return
         known = self.cache.find(resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
         if self.cache.drop(resource, obj) if event == "DELETED" else self.cache.put(resource, obj):
-            self._wake(owners(known) if known is not None else set())
             current = self.cache.find(resource.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-            asked = _request(current) != _request(known)  # it may be for an abort
-            self._wake(owners(current) if current is not None else set(), urgent=asked)
-            # Who claims other matches than before gives way to others, or takes something from them.
-            before, now = (claims(resource, item) if item is not None else set() for item in (known, current))
-            self._wake(self.cache.claiming(before ^ now))
+            concerned, asked = concerns(self.cache, resource, known, current)
+            self._wake(concerned - asked)
+            self._wake(asked, urgent=True)
 
     async def _list_all(self) -> tuple[Resource, ...]:
         """Sweep until it succeeds and there is our own kind; a cluster that is not ready yet is waited for."""
@@ -179,8 +175,11 @@ class Supervisor:
         """Sweep now and then. Ends when the watches must start anew: True for new kinds, False for deafness."""
         agenda = Agenda(self.pace, streams)
         while not self._deaf(agenda):
-            await asyncio.sleep(self.pace.tick)
+            await agenda.rest()
             agenda.listen()
+            if agenda.listed:
+                # Nobody will report what was before that.
+                self._expected.clear()
             try:
                 if agenda.take_recheck():
                     self._wake(await recheck_strangers(self.lists, self.cache))
@@ -194,12 +193,14 @@ class Supervisor:
                 agenda.put_off()
                 continue
             self._told = ""
+            self._wake(swept.asked, urgent=True)
             self._wake(swept.touched)
             if swept.kinds != kinds:
                 return True
+            if not agenda.listed:
+                self._expect(swept)
             if agenda.swept():
                 self._wake(set(self.cache.rollouts()))
-            self._expect(swept)
         return False
 
     def _expect(self, swept: Swept) -> None:
@@ -249,8 +250,3 @@ class Supervisor:
     def _wake(self, keys: set[Key], *, urgent: bool = False) -> None:
         for key in keys:
             self.add(key, urgent=urgent)
-
-
-def _request(obj: JSON | None) -> str:
-    """What somebody asks for by annotation."""
-    return str(obj["metadata"].get("annotations", {}).get(ANNOTATION_REQUEST, "")) if obj is not None else ""

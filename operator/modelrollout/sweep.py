@@ -6,7 +6,8 @@ Watches alone are not enough: an object that goes while they are interrupted is 
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from modelrollout.cache import ObjectCache, identify, owners
+from modelrollout.cache import ObjectCache, claims, identify, owners
+from modelrollout.core.names import ANNOTATION_REQUEST
 from modelrollout.core.values import JSON
 from modelrollout.ports import Key
 from modelrollout.resources import WATCHED, Listing, Resource, resource_of, resource_version
@@ -28,11 +29,13 @@ class Lists(Protocol):
 class Swept:
     """What a sweep found: kinds that exist, rollouts with changes, objects (uid to resourceVersion) that were newer.
 
-    The watches should report the latter, too, within seconds; if not, they have gone blind.
+    The watches should report the latter, too, within seconds; if not, they have gone blind. Of the rollouts `asked` has
+    those of which somebody asks something by annotation: it may be for an abort.
     """
 
     kinds: tuple[Resource, ...] = ()
     touched: set[Key] = field(default_factory=set)
+    asked: set[Key] = field(default_factory=set)
     newer: dict[str, int] = field(default_factory=dict)
 
 
@@ -68,9 +71,9 @@ async def _sweep_one(lists: Lists, cache: ObjectCache, resource: Resource, names
         known = cache.find(*identity)
         if cache.put(resource, obj, listed=listing.version):
             # As the cache has it: what a listing gives may lack its kind.
-            swept.touched |= {
-                key for item in (known, cache.find(*identity)) if item is not None for key in owners(item)
-            }
+            concerned, asked = concerns(cache, resource, known, cache.find(*identity))
+            swept.touched |= concerned
+            swept.asked |= asked
             swept.newer[obj["metadata"]["uid"]] = resource_version(obj)
     there = {obj["metadata"]["uid"] for obj in listing.items}
     strangers = {obj["metadata"]["uid"] for _, obj in cache.strangers()}
@@ -82,5 +85,18 @@ async def _sweep_one(lists: Lists, cache: ObjectCache, resource: Resource, names
         # One that is newer than the listing was made after it.
         if resource_version(obj) <= listing.version:
             cache.drop(resource, obj, listed=listing.version)
-            swept.touched |= owners(obj)
+            swept.touched |= concerns(cache, resource, obj, None)[0]
     return True
+
+
+def concerns(cache: ObjectCache, resource: Resource, known: JSON | None, now: JSON | None) -> tuple[set[Key], set[Key]]:
+    """Whom it concerns that an object is `now` like this, and of those whom somebody asks something by annotation."""
+    asked = owners(now) if now is not None and _request(now) != _request(known) else set()
+    concerned = {key for item in (known, now) if item is not None for key in owners(item)}
+    # Who claims other matches than before gives way to others, or takes something from them.
+    before, after = (claims(resource, item) if item is not None else frozenset() for item in (known, now))
+    return concerned | cache.claiming(before ^ after), asked
+
+
+def _request(obj: JSON | None) -> str:
+    return str(obj["metadata"].get("annotations", {}).get(ANNOTATION_REQUEST, "")) if obj is not None else ""

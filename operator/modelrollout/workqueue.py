@@ -1,7 +1,8 @@
 """A queue of keys with the semantics of Kubernetes controllers: each key once, never two passes of one key at a time.
 
 Handlers and the reconciler add keys; `run_passes` takes them. An urgent one, whose canary was just proved bad, goes
-before all others and never waits for one of them to be done. Lives in one event loop.
+before all others and never waits for one of them to be done; where there are many of those, what they leave to do
+waits for a moment. Lives in one event loop.
 """
 
 import asyncio
@@ -23,6 +24,13 @@ _LAST_RETRY = 5.0
 """Seconds at most between two tries: after an outage a rollback goes on soon, and a pass costs little."""
 _CONFLICT_RETRY = timedelta(milliseconds=50)
 """After a conflict the newer object is on its way through the watch."""
+_MANY, _WITHIN = 4, 1.0
+"""So many urgent passes within so many seconds are a storm: where some versions go bad, others may."""
+_CALM = 0.3
+"""Seconds after an urgent pass of a storm in which what such passes left to do is put off: it takes several times the
+requests of the aborts themselves."""
+_CALM_AT_MOST, _EACH = 2.0, 5.0
+"""Seconds of calm within so many seconds: the rest has to be done, too."""
 _PASS_DEADLINE = 30.0
 """Seconds after which a pass is given up: every call has a deadline of its own, this is the net below them."""
 
@@ -39,6 +47,9 @@ class WorkQueue:
         self._hurried: set[Key] = set()
         self._dirty: set[Key] = set()
         self._processing: set[Key] = set()
+        self._rushing: set[Key] = set()
+        self._rushed: OrderedDict[Key, float] = OrderedDict()
+        self._storm = self._calm = float("-inf")
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
         self._failures: dict[Key, int] = {}
@@ -71,13 +82,19 @@ class WorkQueue:
         heapq.heappush(self._heap, (due, key))
         self._wake.set()
 
+    def again(self, key: Key, delay: timedelta) -> None:
+        """The pass has to be repeated after `delay`, as urgently as it was."""
+        if key in self._rushing:
+            self._hurried.add(key)
+        self.after(key, delay)
+
     def fail(self, key: Key) -> timedelta:
         """Try again after a back-off that doubles with each failure in a row; returns it."""
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         longest = min(_FIRST_RETRY * 2 ** min(count, 20), _LAST_RETRY)
         delay = timedelta(seconds=longest * (0.5 + self._jitter() / 2))
-        self.after(key, delay)
+        self.again(key, delay)
         return delay
 
     def forget(self, key: Key) -> None:
@@ -87,17 +104,19 @@ class WorkQueue:
     async def get(self, room: Callable[[], bool] = lambda: True) -> Key:
         """Wait for the next key; without `room`, for an urgent one. `done` must follow."""
         while True:
-            timeout = self._promote()
-            line = self._urgent or (self._ready if self._open and room() else None)
-            if line:
-                key, _ = line.popitem(last=False)
+            due, now = self._promote(), asyncio.get_running_loop().time()
+            key = self._next(now, self._open and room())
+            if key is not None:
                 self._dirty.discard(key)
                 self._hurried.discard(key)
                 self._processing.add(key)
                 return key
             self._wake.clear()
+            until = min(
+                [time for time in (due, self._calm if now < self._calm else None) if time is not None], default=None
+            )
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout_at(until):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -105,11 +124,37 @@ class WorkQueue:
     def done(self, key: Key) -> None:
         """The pass is over. A key that was added meanwhile is ready again."""
         self._processing.discard(key)
+        self._rushing.discard(key)
         if not self._processing:
             self._idle.set()
         if key in self._dirty:
             self._line_up(key)
         self._wake.set()
+
+    def _next(self, now: float, room: bool) -> Key | None:
+        if self._urgent:
+            key, _ = self._urgent.popitem(last=False)
+            self._keep_calm(key, now)
+            return key
+        if not room:
+            return None
+        found = next((key for key in self._ready if now >= self._calm or key not in self._rushed), None)
+        if found is not None:
+            del self._ready[found]
+        return found
+
+    def _keep_calm(self, key: Key, now: float) -> None:
+        """Note an urgent pass. One key alone, however often it comes, is no storm."""
+        self._rushing.add(key)
+        self._rushed.pop(key, None)
+        self._rushed[key] = now
+        while now >= self._calm and next(iter(self._rushed.values())) < now - _WITHIN:
+            self._rushed.popitem(last=False)
+        if len(self._rushed) < _MANY:
+            return
+        if now >= self._storm + _EACH:
+            self._storm = now
+        self._calm = min(now + _CALM, self._storm + _CALM_AT_MOST)
 
     def _line_up(self, key: Key) -> None:
         if key in self._hurried:
@@ -127,7 +172,7 @@ class WorkQueue:
             await self._idle.wait()
 
     def _promote(self) -> float | None:
-        """Make due keys ready; seconds until the next one is due, None when none is."""
+        """Make due keys ready; the time at which the next one is due, None when none is."""
         now = asyncio.get_running_loop().time()
         while self._heap:
             due, key = self._heap[0]
@@ -137,7 +182,7 @@ class WorkQueue:
                 heapq.heappop(self._heap)
                 self.add(key)
             else:
-                return due - now
+                return due
         return None
 
 
@@ -173,7 +218,7 @@ async def _pass(queue: WorkQueue, reconcile: Reconcile, key: Key) -> str:
             requeue = await reconcile(key)
     except Conflict as error:
         _log.debug("object changed meanwhile, pass is repeated", rollout=key, error=str(error))
-        queue.after(key, _CONFLICT_RETRY)
+        queue.again(key, _CONFLICT_RETRY)
         return "conflict"
     except (OperatorError, TimeoutError) as error:
         delay = queue.fail(key)

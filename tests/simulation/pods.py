@@ -55,7 +55,7 @@ class SimPod:
     @property
     def made_in(self) -> int:
         """The attempt whose roll made the pod, 0 for none."""
-        return int(self.template["metadata"]["annotations"].get(ANNOTATION_TEMPLATE, 0))
+        return int(self.template["metadata"].get("annotations", {}).get(ANNOTATION_TEMPLATE, 0))
 
     @property
     def ready(self) -> bool:
@@ -97,7 +97,7 @@ class SimPod:
             ended = {"exitCode": 139, "message": "crash", "finishedAt": stamp(self.exited)}
             container["lastState"] = {"terminated": ended}
         conditions = [scheduled, {"type": "Ready", "status": str(self.ready)}]
-        marks = {**self.template["metadata"]["annotations"], **self.annotations}
+        marks = {**self.template["metadata"].get("annotations", {}), **self.annotations}
         metadata = {
             "name": self.name,
             "uid": self.uid,

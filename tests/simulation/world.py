@@ -15,6 +15,7 @@ from modelrollout.core.names import ANNOTATION_REQUEST, Track
 from modelrollout.core.route import canary_weight
 from modelrollout.core.snapshot import Capacity
 from modelrollout.errors import MetricsUnavailable, ServerUnavailable
+from modelrollout.ports import Look
 from tests.simulation.api import NAME, Api
 from tests.simulation.clock import START, moment, stamp
 from tests.simulation.pods import Pods
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from modelrollout.core.counters import Counters
     from modelrollout.core.model_config import ModelTarget
     from modelrollout.core.values import JSON
-    from modelrollout.ports import MetricSource
+    from modelrollout.ports import MetricSource, Question
     from tests.simulation.api import Object
     from tests.simulation.pods import SimPod
 
@@ -188,20 +189,15 @@ class World:
         """Room on the nodes."""
         return Capacity(self.pods.free, f"{self.pods.free} free")
 
-    async def counters(
-        self, _source: MetricSource, _namespace: str, _model: str, pods: tuple[str, ...], at: datetime
-    ) -> dict[str, Counters]:
+    async def look(self, _source: MetricSource, question: Question, at: datetime) -> Look:
         """As ports.Metrics."""
         if self.traffic.prometheus == "away":
             raise MetricsUnavailable("no answer")
-        return self.traffic.counters(self.pods, pods, (at - START).total_seconds())
+        firing = tuple(Alert(labels) for labels in self.traffic.firing) if question.alerts else ()
+        return Look(self._read(question, at), {past: self._read(question, past) for past in question.before}, firing)
 
-    async def look(
-        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], alerts: str, at: datetime
-    ) -> tuple[dict[str, Counters], tuple[Alert, ...]]:
-        """As ports.Metrics."""
-        found = tuple(Alert(labels) for labels in self.traffic.firing) if alerts else ()
-        return await self.counters(source, namespace, model, pods, at), found
+    def _read(self, question: Question, moment: datetime) -> dict[str, Counters]:
+        return self.traffic.counters(self.pods, question.pods, (moment - START).total_seconds())
 
     async def query(self, _source: MetricSource, _promql: str, _at: datetime) -> tuple[float, ...]:
         """As ports.Metrics."""

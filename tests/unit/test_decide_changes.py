@@ -262,7 +262,7 @@ def test_roll_waits_for_room_for_one_more_pod() -> None:
         decision = decide(replace(given, capacity=Capacity(slots)))
         found = [a.manifest for a in decision.then if isinstance(a, Apply) and a.manifest["kind"] == "Deployment"]
         stable = next(manifest for manifest in found if manifest["metadata"]["name"] == "recsys-stable")
-        return stable["spec"]["template"]["metadata"]["annotations"].get("modelrollout.io/template")
+        return stable["spec"]["template"]["metadata"].get("annotations", {}).get("modelrollout.io/template")
 
     assert template(0) is None
     assert template(1) == "2"

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from modelrollout.core.names import ANNOTATION_REQUEST
+from modelrollout.ports import Key
 from modelrollout.resources import PODS, ROLLOUTS, WATCHED
 from modelrollout.supervisor import WatchesBroken
 from tests.unit.watched import KEY, NEVER, QUICK, World, made, running, until
@@ -128,6 +130,48 @@ async def test_a_listing_of_the_watches_is_followed_by_a_sweep() -> None:
         world.cluster.objects[PODS] = []
         watches.streams.listed.set()
         await until(lambda: world.cache.find("Pod", "default", "p") is None)
+
+
+async def test_what_a_sweep_after_a_listing_has_shown_is_not_expected_of_the_watches() -> None:
+    """It happened before they began; whatever a sweep finds later, they are to report."""
+    world = World()
+    async with running(world.supervisor(replace(NEVER, recheck=0.05))):
+        watches = await world.started.get()
+        world.cluster.objects = {ROLLOUTS: [made("recsys", 50, labelled=False)]}
+        watches.streams.listed.set()
+        await until(lambda: world.cache.rollout(KEY) is not None)
+        await asyncio.sleep(0.2)
+        assert world.started.empty()
+
+
+async def test_a_listing_takes_back_what_was_expected_of_the_watches() -> None:
+    """A sweep was quicker than watches that had to begin anew: what it found is in their listing."""
+    world = World()
+    async with running(world.supervisor(replace(NEVER, first_sweep=0.01, recheck=0.1, after_listing=1000.0))):
+        watches = await world.started.get()
+        world.cluster.objects = {ROLLOUTS: [made("recsys", 50, labelled=False)]}
+        await until(lambda: world.cache.rollout(KEY) is not None)
+        watches.streams.listed.set()
+        await asyncio.sleep(0.3)
+        assert world.started.empty()
+
+
+async def test_a_sweep_wakes_whoever_is_concerned() -> None:
+    """As an event would have: those who claim the same as before or now, and whoever asks for something at once."""
+    world = World()
+    other = Key("default", "other")
+    spec = {"model": {"name": "m"}, "traffic": {"gatewayAPI": {"parentRefs": [{"name": "g"}]}}}
+    rival = {**made("other", 5, labelled=False), "spec": spec}
+    world.cluster.objects = {ROLLOUTS: [rival]}
+    async with running(world.supervisor(NEVER)):
+        watches = await world.started.get()
+        world.added.clear()
+        asking = {**made("recsys", 50, labelled=False), "spec": spec}
+        asking["metadata"]["annotations"] = {ANNOTATION_REQUEST: "abort:1"}
+        world.cluster.objects[ROLLOUTS] = [rival, asking]
+        watches.streams.listed.set()
+        await until(lambda: {KEY, other} <= set(world.added))
+        assert world.urgent == [KEY]
 
 
 async def test_blindness_is_the_time_since_a_sweep_or_a_sign_of_every_stream() -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 
 from modelrollout.errors import ClusterUnavailable, Conflict
 from modelrollout.ports import Key
 from modelrollout.workqueue import WorkQueue, run_passes
+from tests.simulation.clock import VirtualLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 A, B, C = (Key("default", name) for name in "abc")
 SOON, LATE = timedelta(milliseconds=5), timedelta(hours=1)
@@ -104,6 +111,101 @@ async def test_an_urgent_key_goes_first() -> None:
     queue.done(A)
     assert [await queue.get(), await queue.get()] == [A, C]
     assert len(queue) == 0
+
+
+@pytest.fixture
+def virtual() -> Iterator[VirtualLoop]:
+    """A loop in which waiting takes no time."""
+    loop = VirtualLoop(0)
+    yield loop
+    loop.close()
+
+
+ABORTED = [Key("default", f"aborted-{number}") for number in range(4)]
+
+
+async def abort(queue: WorkQueue, *keys: Key) -> None:
+    """An urgent pass of each, which leaves something to do."""
+    for key in keys:
+        queue.add(key, urgent=True)
+        assert await queue.get() == key
+        queue.add(key)
+        queue.done(key)
+
+
+def test_what_aborts_leave_to_do_lets_other_aborts_go_first(virtual: VirtualLoop) -> None:
+    """In a storm it waits for a moment after each urgent pass; what was in no such pass does not."""
+
+    async def play() -> list[tuple[Key, float]]:
+        queue, taken = WorkQueue(), list[tuple[Key, float]]()
+        await abort(queue, *ABORTED)
+        queue.add(B)
+        asyncio.get_running_loop().call_later(0.2, lambda: queue.add(C, urgent=True))
+        while len(taken) < 3:
+            key = await queue.get()
+            taken.append((key, round(virtual.time(), 3)))
+        return taken
+
+    assert virtual.run_until_complete(play()) == [(B, 0.0), (C, 0.2), (ABORTED[0], 0.5)]
+
+
+@pytest.mark.parametrize("aborts", [ABORTED[:3], [A] * 9], ids=["few", "one again and again"])
+def test_some_aborts_are_no_storm(virtual: VirtualLoop, aborts: list[Key]) -> None:
+    """What they leave to do begins at once."""
+
+    async def play() -> float:
+        queue = WorkQueue()
+        for key in aborts:
+            await abort(queue, key)
+        await queue.get()
+        return virtual.time()
+
+    assert virtual.run_until_complete(play()) == 0
+
+
+def test_a_storm_of_aborts_puts_the_rest_off_for_seconds_at_most(virtual: VirtualLoop) -> None:
+    """Most of the time is for what they leave to do, however many come."""
+
+    async def play() -> list[float]:
+        queue, others = WorkQueue(), []
+        while virtual.time() < 30:
+            await abort(queue, *ABORTED)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    queue.done(await queue.get())
+                others.append(virtual.time())
+            await asyncio.sleep(0.05)
+        return others
+
+    others = virtual.run_until_complete(play())
+    assert max(after - before for before, after in pairwise([0.0, *others])) <= 2.1
+    assert len(others) > 200
+
+
+@pytest.mark.parametrize("error", [Conflict("x"), ClusterUnavailable("x")])
+def test_an_abort_that_fails_is_repeated_before_all_others(virtual: VirtualLoop, error: Exception) -> None:
+    """As urgently as it was: it takes no place among those that come again and again."""
+    passes: list[Key] = []
+
+    async def reconcile(key: Key) -> None:
+        passes.append(key)
+        if passes.count(key) == 1 and key == A:
+            raise error
+        if key == B:
+            await asyncio.sleep(1)
+
+    async def play() -> None:
+        queue = WorkQueue(jitter=lambda: 0.0)
+        queue.add(A, urgent=True)
+        queue.add(B)
+        task = asyncio.create_task(run_passes(queue, reconcile, count=1))
+        asyncio.get_running_loop().call_later(0.01, lambda: queue.add(C))
+        await asyncio.sleep(5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    virtual.run_until_complete(play())
+    assert passes == [A, B, A, C]
 
 
 async def test_an_urgent_key_does_not_wait_for_others_to_be_done() -> None:

@@ -5,7 +5,7 @@ through aiohttp directly, at a third of the package's CPU time per request.
 """
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,16 +16,16 @@ from modelrollout.adapters.credentials import Credentials
 from modelrollout.core.names import MANAGER
 from modelrollout.core.values import JSON
 from modelrollout.errors import ClusterUnavailable, Conflict, OperatorError, Refused
+from modelrollout.lean import lean_answer, without_items
 from modelrollout.metrics import count_request
 from modelrollout.ports import Fence
-from modelrollout.resources import Listing, Resource, plural_of
+from modelrollout.resources import CHUNK, Listing, Resource, plural_of
 from modelrollout.tracing import span
 
 _SECONDS = 5.0
 _TIMEOUT = aiohttp.ClientTimeout(total=_SECONDS, connect=2)
 _LIST_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=2)
 _CONNECTIONS = 64
-_CHUNK = 500
 _JSON, _MERGE, _APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
 
 
@@ -74,14 +74,19 @@ class KubeClient:
             return None
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, selector: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        selector: str = "",
+        fields: str = "",
+        keep: Callable[[Any], Any] = lambda page: page,
     ) -> Listing:
-        """All objects that the selectors leave, read in chunks."""
+        """All objects that the selectors leave, read in pages; `keep` says what stays of each page."""
         items: list[JSON] = []
-        params = {"limit": str(_CHUNK), "labelSelector": selector, "fieldSelector": fields, "continue": ""}
+        params = {"limit": str(CHUNK), "labelSelector": selector, "fieldSelector": fields, "continue": ""}
         while True:
             sent = {name: value for name, value in params.items() if value}
-            page = await self._call(_Request("GET", resource.path(namespace), sent, limits=_LIST_TIMEOUT))
+            page = keep(await self._call(_Request("GET", resource.path(namespace), sent, limits=_LIST_TIMEOUT)))
             if "items" not in page:
                 raise ClusterUnavailable(f"what answered is no API server: no list at {resource.path(namespace)}")
             items += page["items"] or ()
@@ -91,9 +96,9 @@ class KubeClient:
                 return Listing(tuple(items), int(metadata.get("resourceVersion") or 0))
 
     async def list_watched(self, resource: Resource, namespace: str | None) -> Listing | None:
-        """All objects of a kind that concern the operator; None when the API server has no such kind."""
+        """All objects of a kind that concern the operator, lean; None when the API server has no such kind."""
         try:
-            return await self.list(resource, namespace, resource.selector)
+            return await self.list(resource, namespace, resource.selector, keep=lean_answer)
         except NotFound:
             return None
 
@@ -202,7 +207,20 @@ async def watch_session(credentials: Credentials, trace: aiohttp.TraceConfig) ->
     """The API server's address and a session of its own for watches, which whoever asks for it closes."""
     await credentials.load()
     connector, headers = aiohttp.TCPConnector(limit=0, ssl=credentials.tls), await credentials.headers()
-    return credentials.server, aiohttp.ClientSession(connector=connector, headers=headers, trace_configs=[trace])
+    session = aiohttp.ClientSession(
+        connector=connector, headers=headers, trace_configs=[trace], response_class=_NothingListed
+    )
+    return credentials.server, session
+
+
+class _NothingListed(aiohttp.ClientResponse):
+    """kopf lists to know from when on to watch. What there is, the sweep lists, page by page; kopf would begin a task
+    for each object at once.
+    """
+
+    async def json(self, **options: Any) -> Any:
+        """As aiohttp has it."""
+        return without_items(await super().json(**options))
 
 
 def _parse(text: bytes) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Model servers over gRPC: implements `ports.ModelServers`. Lives in the main event loop."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +44,14 @@ _NO_ANSWER = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, gr
 _NO_LABELS_YET = "Model labels does not init yet"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Open:
-    """A channel, what secures it, and when it was last used."""
+    """A channel, what secures it, when it was last used, and by how many now."""
 
-    used: float
-    credentials: grpc.ChannelCredentials | None
     channel: grpc.aio.Channel
+    credentials: grpc.ChannelCredentials | None
+    used: float = 0.0
+    users: int = 0
 
 
 class GrpcModelServers:
@@ -70,19 +71,20 @@ class GrpcModelServers:
         access = access or ModelServerAccess()
         self._credentials = Fresh(access.tls.files, lambda: _credentials(access))
         self._options = (*_OPTIONS, *([("grpc.ssl_target_name_override", access.name)] if access.name else ()))
-        self._channels: OrderedDict[str, _Open] = OrderedDict()
+        self._channels: dict[str, _Open] = {}
+        self._clearing: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     async def report(self, ip: str, model: str) -> ServerReport:
         """Versions, labels `stable` and `canary`, and which versions answer. Raises ServerUnavailable."""
         try:
-            channel = self._channel(ip)
-            versions, labels = await asyncio.gather(
-                _versions(channel, model),
-                asyncio.gather(*(_resolve(channel, model, version_label=track.value) for track in Track)),
-            )
-            available = [item.version for item in versions if item.state is LoadState.AVAILABLE]
-            answers = await asyncio.gather(*(_resolve(channel, model, version=version) for version in available))
+            with self._channel(ip) as channel:
+                versions, labels = await asyncio.gather(
+                    _versions(channel, model),
+                    asyncio.gather(*(_resolve(channel, model, version_label=track.value) for track in Track)),
+                )
+                available = [item.version for item in versions if item.state is LoadState.AVAILABLE]
+                answers = await asyncio.gather(*(_resolve(channel, model, version=version) for version in available))
         except UnusableFile as error:
             raise ServerUnavailable(str(error)) from error
         except grpc.aio.AioRpcError as error:
@@ -97,9 +99,9 @@ class GrpcModelServers:
         """Replace the configuration. Raises ReloadRefused, and ServerUnavailable (then it may have been taken)."""
         request = ReloadConfigRequest(config=text_format.Parse(render(target), ModelServerConfig()))
         try:
-            stub = ModelServiceStub(self._channel(ip))
-            deadline = min(_RELOAD_DEADLINE, self._fence.permit()) if self._fence else _RELOAD_DEADLINE
-            answer = await stub.HandleReloadConfigRequest(request, timeout=deadline)
+            with self._channel(ip) as channel:
+                deadline = min(_RELOAD_DEADLINE, self._fence.permit()) if self._fence else _RELOAD_DEADLINE
+                answer = await ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=deadline)
         except (ClusterUnavailable, UnusableFile) as error:
             raise ReloadRefused(str(error)) from error
         except grpc.aio.AioRpcError as error:
@@ -109,21 +111,29 @@ class GrpcModelServers:
 
     async def close(self) -> None:
         """Close every channel."""
+        if self._clearing is not None:
+            self._clearing.cancel()
+            self._clearing = None
         while self._channels:
             _, known = self._channels.popitem()
             await known.channel.close()
 
-    def _channel(self, ip: str) -> grpc.aio.Channel:
-        """Raises UnusableFile."""
-        credentials = self._credentials.get()
-        now, known = asyncio.get_running_loop().time(), self._channels.pop(ip, None)
-        if known is not None and known.credentials is not credentials:
-            self._close(known)
-            known = None
-        channel = known.channel if known is not None else self._open(ip, credentials)
-        self._channels[ip] = _Open(now, credentials, channel)
-        self._close_unused(now - self._kept)
-        return channel
+    @contextmanager
+    def _channel(self, ip: str) -> Iterator[grpc.aio.Channel]:
+        """The channel to use in the block. Raises UnusableFile."""
+        credentials, loop = self._credentials.get(), asyncio.get_running_loop()
+        known = self._channels.get(ip)
+        if known is None or known.credentials is not credentials:
+            self._leave(ip)
+            known = self._channels[ip] = _Open(self._open(ip, credentials), credentials)
+            self._clearing = self._clearing or loop.call_later(self._kept, self._close_unused)
+        known.users += 1
+        try:
+            yield known.channel
+        finally:
+            known.users, known.used = known.users - 1, loop.time()
+            if not known.users and self._channels.get(ip) is not known:
+                self._close(known)
 
     def _open(self, ip: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
         address = f"[{ip}]:{self._port}" if ":" in ip else f"{ip}:{self._port}"
@@ -131,15 +141,22 @@ class GrpcModelServers:
             return grpc.aio.insecure_channel(address, options=self._options)
         return grpc.aio.secure_channel(address, credentials, options=self._options)
 
-    def _close_unused(self, since: float) -> None:
-        """The longest unused come first."""
-        while next(iter(self._channels.values())).used < since:
-            _, first = self._channels.popitem(last=False)
-            self._close(first)
+    def _close_unused(self) -> None:
+        """Now and then, as long as there are channels."""
+        loop = asyncio.get_running_loop()
+        for ip, known in list(self._channels.items()):
+            if not known.users and known.used + self._kept <= loop.time():
+                self._leave(ip)
+        self._clearing = loop.call_later(self._kept, self._close_unused) if self._channels else None
+
+    def _leave(self, ip: str) -> None:
+        """Use this channel no more; whoever uses it last closes it."""
+        known = self._channels.pop(ip, None)
+        if known is not None and not known.users:
+            self._close(known)
 
     def _close(self, known: _Open) -> None:
-        """Calls under way are let end."""
-        task = asyncio.create_task(known.channel.close(grace=_RELOAD_DEADLINE))
+        task = asyncio.create_task(known.channel.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

@@ -5,7 +5,7 @@ No answer is not a bad answer: only `Fail` aborts by itself.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from math import inf, isfinite
 
@@ -81,7 +81,8 @@ class MetricState:
 class Analysed:
     """What this process has measured for one comparison; `key` names it: runs of breaches do not reach across it.
 
-    `memory` is what the sequential judge remembers of the attempt, `marks` the counters that it has taken in.
+    `memory` is what the sequential judge remembers of the attempt, `marks` the counters that it has taken in. `age` is
+    how long before `at` Prometheus had read a canary pod last, None where that is not known.
     """
 
     key: str
@@ -89,10 +90,11 @@ class Analysed:
     metrics: Mapping[str, MetricState]
     memory: Memory | None = None
     marks: Marks | None = None
+    age: timedelta | None = None
 
-    def proves_bad(self) -> bool:
-        """Whether any metric, or an alert, proves the canary bad."""
-        return any(state.verdict is Verdict.FAIL for state in self.metrics.values())
+    def proofs(self) -> frozenset[str]:
+        """The metrics, alerts among them, that prove the canary bad."""
+        return frozenset(name for name, state in self.metrics.items() if state.verdict is Verdict.FAIL)
 
     def failing(self) -> MetricState | None:
         """The first metric that proves the canary bad; what alerts say is looked at by itself."""

@@ -143,20 +143,25 @@ def quantile(buckets: Mapping[float, float], q: float) -> float | None:
     return None
 
 
-def bad_query(namespace: str, model: str, pods: Iterable[str]) -> str:
-    """PromQL: bad answers per pod."""
-    return f'sum by (pod) ({_REQUESTS}{{{_matchers(namespace, model, pods)},status!="OK"}})'
+def bad_query(namespace: str, model: str, pods: Iterable[str], age: int = 0) -> str:
+    """PromQL: bad answers per pod, `age` milliseconds ago."""
+    return f'sum by (pod) ({_REQUESTS}{{{_matchers(namespace, model, pods)},status!="OK"}}{_offset(age)})'
 
 
-def latency_query(namespace: str, model: str, pods: Iterable[str]) -> str:
-    """PromQL: cumulative latency buckets per pod, of requests for predictions alone."""
-    return f'sum by (pod, le) ({_LATENCY}{{{_matchers(namespace, model, pods)},API!=""}})'
+def latency_query(namespace: str, model: str, pods: Iterable[str], age: int = 0) -> str:
+    """PromQL: cumulative latency buckets per pod, of requests for predictions alone, `age` milliseconds ago."""
+    return f'sum by (pod, le) ({_LATENCY}{{{_matchers(namespace, model, pods)},API!=""}}{_offset(age)})'
 
 
-def scraped_query(namespace: str, pods: Iterable[str]) -> str:
+def scraped_query(namespace: str, pods: Iterable[str], age: int = 0) -> str:
     """PromQL: when Prometheus last read each pod that it reads: a server that was asked nothing yet has no counters."""
-    read = f'up{{namespace="{namespace}",pod=~"{pod_pattern(pods)}"}}'
+    read = f'up{{namespace="{namespace}",pod=~"{pod_pattern(pods)}"}}{_offset(age)}'
     return f"max by (pod) (timestamp({read}) and {read} == 1)"
+
+
+def _offset(age: int) -> str:
+    """The oldest of PromQL's ways to look back: every server that speaks it has it."""
+    return f" offset {age}ms" if age else ""
 
 
 def pod_pattern(pods: Iterable[str]) -> str:

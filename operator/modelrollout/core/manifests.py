@@ -140,7 +140,7 @@ def deployment(
     pod = revision.serving.pod
     template_labels = {**pod.get("labels", {}), **names.labels(owner.name), **names.selector(owner.name, track)}
     annotations = {names.ANNOTATION_REVISION: revision.name}
-    marks = {names.ANNOTATION_TEMPLATE: str(template)} if template else {}
+    marks = {**pod.get("annotations", {}), **({names.ANNOTATION_TEMPLATE: str(template)} if template else {})}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -151,7 +151,8 @@ def deployment(
             "selector": {"matchLabels": names.selector(owner.name, track)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {
-                "metadata": {"labels": template_labels, "annotations": {**pod.get("annotations", {}), **marks}},
+                # The API server drops what is empty, and a new process would find it missing.
+                "metadata": {"labels": template_labels, **({"annotations": marks} if marks else {})},
                 "spec": _pod_spec(names.config_map(owner.name, track, template), revision, model),
             },
         },

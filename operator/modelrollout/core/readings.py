@@ -16,6 +16,11 @@ from modelrollout.core.values import JSON, format_duration
 
 ACTIVE_INTERVAL = timedelta(seconds=1)
 """How often model servers are asked while something is to change in them."""
+RESTING_INTERVAL = timedelta(seconds=2)
+"""How often while a step's weight is live, or the new version bakes: nothing is to change, but silence is to be seen.
+
+With many rollouts at once these questions are most of what the process computes.
+"""
 IDLE_INTERVAL = timedelta(minutes=2)
 """How often they are asked when nothing is: finds a server that lost its configuration without restarting.
 
@@ -99,9 +104,15 @@ def _servers(s: Snapshot) -> ServerPlan:
     stable = s.status.stable
     alone = {stable.version} if stable else set()
     known = all(pod.report is not None and pod.report.active == alone for pod in s.track(Track.STABLE) if pod.ready)
-    settled = s.status.rollout is None and known
     pods = tuple(sorted((pod.name, pod.uid, pod.ip) for pod in s.pods if pod.ip and not pod.terminating))
-    return ServerPlan(s.spec.model_name, pods, IDLE_INTERVAL if settled else ACTIVE_INTERVAL)
+    if s.status.rollout is None:
+        return ServerPlan(s.spec.model_name, pods, IDLE_INTERVAL if known else ACTIVE_INTERVAL)
+    return ServerPlan(s.spec.model_name, pods, RESTING_INTERVAL if _rests(s.status.rollout) else ACTIVE_INTERVAL)
+
+
+def _rests(rollout: Rollout) -> bool:
+    """Whether no server is to load or unload anything before the stage changes."""
+    return rollout.stage is Stage.BAKING or (rollout.stage is Stage.PROGRESSING and rollout.step_started is not None)
 
 
 def _capacity(s: Snapshot) -> CapacityQuestion | None:

@@ -66,7 +66,10 @@ def covers(actual: Any, wanted: Any) -> bool:
     Objects may have further keys (defaults and other writers' fields); lists must match item by item. With every
     manifest fully defaulted, False means drift, so that nothing is written when nothing changed.
     """
-    if type(wanted) is dict or isinstance(wanted, Mapping):  # the first is what it always is, and quick to ask
+    kind = type(wanted)
+    if kind is str or kind is int or kind is bool:  # most of what there is, in what takes a third of a pass
+        return bool(actual == wanted)
+    if kind is dict or isinstance(wanted, Mapping):
         has = type(actual) is dict or isinstance(actual, Mapping)
         return has and all(covers(actual.get(k), v) for k, v in wanted.items())
     if isinstance(wanted, (list, tuple)):

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from random import Random
 
 from modelrollout.core.actions import Emit
-from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters, increase, total
 from modelrollout.core.decide import decide
 from modelrollout.core.names import Track
@@ -26,7 +25,7 @@ from modelrollout.planning.scenario import Scenario
 from modelrollout.planning.trace import Point, evidence_of
 from modelrollout.planning.traffic import Made, Source, Users
 from modelrollout.planning.world import Happening, World, of_version, simulated
-from modelrollout.ports import MetricSource
+from modelrollout.ports import Look, MetricSource, Question
 
 _MOST_PASSES = 200
 _AGAIN = timedelta()
@@ -65,19 +64,10 @@ class SimulatedPrometheus:
     world: World
     scenario: Scenario
 
-    async def counters(
-        self, source: MetricSource, _namespace: str, _model: str, pods: tuple[str, ...], at: datetime
-    ) -> Mapping[str, Counters]:
-        """See Metrics."""
-        self._answer(source)
-        known = {pod.name: pod.read_at(at.timestamp()) for pod in self.world.pods if pod.name in pods}
-        return {name: counters for name, counters in known.items() if counters is not None}
-
-    async def look(
-        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], _alerts: str, at: datetime
-    ) -> tuple[Mapping[str, Counters], tuple[Alert, ...]]:
+    async def look(self, source: MetricSource, question: Question, at: datetime) -> Look:
         """See Metrics. Alerts are not made up: none fires."""
-        return await self.counters(source, namespace, model, pods, at), ()
+        self._answer(source)
+        return Look(self._read(question, at), {past: self._read(question, past) for past in question.before})
 
     async def query(self, source: MetricSource, promql: str, _at: datetime) -> tuple[float, ...]:
         """See Metrics. The text is a metric's name and pods of one side."""
@@ -102,6 +92,10 @@ class SimulatedPrometheus:
                 cells = counters.cells.get(metric, {})
                 found += [({"pod": pod.name, "class": name}, count) for name, count in cells.items()]
         return found
+
+    def _read(self, question: Question, moment: datetime) -> dict[str, Counters]:
+        known = {pod.name: pod.read_at(moment.timestamp()) for pod in self.world.pods if pod.name in question.pods}
+        return {name: counters for name, counters in known.items() if counters is not None}
 
     def _answer(self, source: MetricSource) -> None:
         for away in self.scenario.away:
@@ -160,7 +154,7 @@ class _Player:
         return decision.requeue
 
     def _due(self, plan: MetricsPlan) -> bool:
-        """Whether the judge looks now: a comparison begins, or its interval is over."""
+        """Whether the judge looks now: a comparison begins, or its interval is over. No scrapes are waited for."""
         return plan.key != self._key or self.world.seconds >= self._look
 
     def _judge(self, plan: MetricsPlan) -> None:
