@@ -85,15 +85,20 @@ class Tls:
         """Those that are named."""
         return tuple(file for file in (self.ca, self.certificate, self.key) if file is not None)
 
+    def context(self) -> ssl.SSLContext:
+        """Our side of a connection. Raises UnusableFile when a file is missing or is not what it should be."""
+        context = _trusting(self.ca)
+        # As HTTP clients have it: no certificate without alternative names, and a server may ask for ours late.
+        context.hostname_checks_common_name, context.post_handshake_auth = False, True
+        if self.certificate is not None and self.key is not None:
+            # Looked at for its own sake: loading it with the key does not say which of the two is wrong.
+            _trusting(self.certificate)
+            _load_key(context, self.certificate, self.key)
+        return context
+
     def check(self) -> None:
-        """Raises UnusableFile when a file is missing or is not what it should be."""
-        context = ssl.create_default_context()
-        if self.ca is not None:
-            _load(context, self.ca)
-        if self.certificate is None or self.key is None:
-            return
-        _load(context, self.certificate)
-        _load_key(context, self.certificate, self.key)
+        """Raises UnusableFile."""
+        self.context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +154,13 @@ def origin(address: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
 
 
-def _load(context: ssl.SSLContext, certificates: SecretFile) -> None:
+def _trusting(certificates: SecretFile | None) -> ssl.SSLContext:
+    """The certificates of this file alone, or the system's. Raises UnusableFile."""
+    if certificates is None:
+        return ssl.create_default_context()
     certificates.stamp()
     try:
-        context.load_verify_locations(certificates.path)
+        return ssl.create_default_context(cafile=certificates.path)
     except ssl.SSLError:
         raise certificates.unusable("holds no certificate in PEM form") from None
     except OSError as error:

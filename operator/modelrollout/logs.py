@@ -23,9 +23,8 @@ _QUIET = {
     "aiohttp.access": logging.WARNING,
     "asyncio": logging.WARNING,
     "urllib3": logging.ERROR,
-    # These log requests with their headers at DEBUG: credentials must not get into logs.
+    # It logs requests with their headers at DEBUG: credentials must not get into logs.
     "kubernetes": logging.WARNING,
-    "prometheus_api_client": logging.WARNING,
     # One line for each batch that a collector did not take is enough.
     "opentelemetry": logging.ERROR,
     # Its lines name targets by their URLs, which are passwords.

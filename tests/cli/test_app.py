@@ -56,7 +56,7 @@ import importlib, sys
 import modelrollout.__main__
 for module in {modules!r}:
     importlib.import_module(module)
-heavy = {{"kopf", "grpc", "kubernetes", "aiohttp", "prometheus_api_client", "modelrollout.reconciler"}}
+heavy = {{"kopf", "grpc", "kubernetes", "aiohttp", "modelrollout.reconciler"}}
 print(sorted(heavy & set(sys.modules)))
 """
     assert _python(code) == "[]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from modelrollout.adapters.prometheus import PrometheusMetrics
 from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters
 from modelrollout.errors import MetricsUnavailable, QueryRefused
-from modelrollout.ports import MetricSource
+from modelrollout.ports import Look, MetricSource, Question
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 Answer = Callable[[web.Request], Awaitable[web.Response]]
@@ -43,6 +44,7 @@ async def prometheus(answer: Answer, seconds: float = 60.0) -> AsyncIterator[tup
     """The adapter and a server that answers so."""
     app = web.Application()
     app.router.add_get("/api/v1/query", answer)
+    app.router.add_post("/api/v1/query", answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -52,7 +54,7 @@ async def prometheus(answer: Answer, seconds: float = 60.0) -> AsyncIterator[tup
     try:
         yield metrics, MetricSource(f"http://user:secret@{host}:{port}/", timedelta(seconds=seconds))
     finally:
-        metrics.close()
+        await metrics.close()
         await runner.cleanup()
 
 
@@ -90,6 +92,15 @@ ERRORS = {
     "success with an error inside": (canned({"status": "error", "error": "hm"}), MetricsUnavailable, "hm"),
     "a login page": (canned("<html>"), MetricsUnavailable, "not answer as Prometheus does"),
     "another program's JSON": (canned([1]), MetricsUnavailable, "not answer as Prometheus does"),
+    "a warning that is no list": (canned({**vector(), "warnings": 5}), QueryRefused, "partial answer: 5"),
+    "a sample without value": (
+        canned({"data": {"result": [{"metric": {}, "value": []}]}}),
+        MetricsUnavailable,
+        "not answer as Prometheus does",
+    ),
+    "a scalar that is none": (canned({"data": {"result": [1, None]}}), MetricsUnavailable, "not answer as Prometheus"),
+    "lists without end": (canned("[" * 100_000), MetricsUnavailable, "not answer as Prometheus does"),
+    "more than anybody asked for": (canned("[" + "0," * 2**23 + "0]"), MetricsUnavailable, "more than 16 MiB"),
     "an object as result": (canned({"data": {"result": {}}}), MetricsUnavailable, "not answer as Prometheus does"),
 }
 
@@ -110,12 +121,29 @@ async def test_nothing_that_listens_is_unavailable() -> None:
     metrics = PrometheusMetrics()
     with pytest.raises(MetricsUnavailable, match=r"127\.0\.0\.1:1 cannot be reached") as caught:
         await metrics.query(source, "up", AT)
-    metrics.close()
+    await metrics.close()
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("address", "words"), [("http://[::1", "InvalidURL|ValueError"), ("http://", "InvalidU")])
+async def test_an_address_that_is_none_is_unavailable(address: str, words: str) -> None:
+    """The API server takes some that no client does."""
+    metrics = PrometheusMetrics()
+    with pytest.raises(MetricsUnavailable, match=f"the Prometheus address: ({words})"):
+        await metrics.query(MetricSource(address, timedelta(seconds=5)), "up", AT)
+    await metrics.close()
+
+
+async def test_counters_without_edges_are_no_answer() -> None:
+    """Whatever a pod calls its buckets."""
+    sample = ({"pod": "a", "modelrollout_part": "buckets0", "le": "wide"}, "1")
+    async with prometheus(canned(vector(sample))) as (metrics, source):
+        with pytest.raises(MetricsUnavailable, match="not answer as Prometheus does"):
+            await metrics.look(source, Question("default", "m", ("a",)), AT)
+
+
 async def test_a_server_that_hangs_is_unavailable_and_others_are_still_asked() -> None:
-    """More hanging queries than threads for one address leave threads for another."""
+    """More hanging queries than one address may have at a time do not delay those to another."""
     release = asyncio.Event()
 
     async def hang(_: web.Request) -> web.Response:
@@ -147,13 +175,37 @@ async def test_the_moment_and_the_deadline_are_sent() -> None:
 
 async def test_counters_of_the_pods_that_are_read() -> None:
     """Bad answers, buckets and the last scrape per pod; one without traffic has zeros, one not scraped is left out."""
-    parts = [("bad", {}, "2"), ("buckets", {"le": "10"}, "3"), ("buckets", {"le": "+Inf"}, "5"), ("scraped", {}, "1")]
+    cells = [("buckets0", {"le": "10"}, "3"), ("buckets0", {"le": "+Inf"}, "5")]
+    parts = [("bad0", {}, "2"), *cells, ("scraped0", {}, "1")]
     samples = [({"pod": "a", "modelrollout_part": part, **labels}, value) for part, labels, value in parts]
-    samples.append(({"pod": "idle", "modelrollout_part": "scraped"}, "1"))
+    samples.append(({"pod": "idle", "modelrollout_part": "scraped0"}, "1"))
     async with prometheus(canned(vector(*samples))) as (metrics, source):
-        found = await metrics.counters(source, "default", "m", ("a", "idle", "away"), AT)
-        assert await metrics.counters(source, "default", "m", (), AT) == {}
-    assert found == {"a": Counters(2.0, {10.0: 3.0, math.inf: 5.0}, 1.0), "idle": Counters(scraped=1.0)}
+        found = await metrics.look(source, Question("default", "m", ("a", "idle", "away")), AT)
+        assert await metrics.look(source, Question("default", "m", ()), AT) == Look({})
+    assert found == Look({"a": Counters(2.0, {10.0: 3.0, math.inf: 5.0}, 1.0), "idle": Counters(scraped=1.0)})
+
+
+async def test_moments_before_come_in_the_same_answer() -> None:
+    """One request for some windows. Of very many pods each moment is asked for apart, and by POST."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(str({**request.query, **await request.post()}["query"]))
+        ages = set(re.findall(r'"scraped(\d+)"', asked[-1]))
+        return web.json_response(vector(*(({"pod": "a", "modelrollout_part": f"bad{age}"}, age) for age in ages)))
+
+    moments, pods = frozenset({AT - timedelta(seconds=1.5), AT - timedelta(seconds=3)}), tuple(map(str, range(100)))
+    async with prometheus(answer) as (metrics, source):
+        found = await metrics.look(source, Question("default", "m", ("a",), moments), AT)
+        assert len(asked) == 1
+        assert asked[0].count(" offset 1500ms") == asked[0].count(" offset 3000ms") == 4
+        many = tuple(f"recsys-canary-5d4f8b6c7-{pod:>05}" for pod in pods)
+        await metrics.look(source, Question("default", "m", many, moments), AT)
+    assert [text.count("label_replace") for text in asked[1:]] == [3, 3, 3]
+    assert {moment: counters["a"].bad for moment, counters in found.before.items()} == {
+        AT - timedelta(seconds=1.5): 1500.0,
+        AT - timedelta(seconds=3): 3000.0,
+    }
 
 
 async def test_alerts_come_with_the_counters_in_one_answer() -> None:
@@ -163,11 +215,12 @@ async def test_alerts_come_with_the_counters_in_one_answer() -> None:
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.query["query"])
-        scraped = ({"pod": "a", "modelrollout_part": "scraped"}, "1")
+        scraped = ({"pod": "a", "modelrollout_part": "scraped0"}, "1")
         return web.json_response(vector(scraped, ({**labels, "modelrollout_part": "alerts"}, "1")))
 
     async with prometheus(answer) as (metrics, source):
-        found = await metrics.look(source, "default", "m", ("a",), "ALERTS{x='y'} or ALERTS{z='y'}", AT)
-    assert found == ({"a": Counters(scraped=1.0)}, (Alert(labels),))
-    (question,) = asked
-    assert "label_replace((ALERTS{x='y'} or ALERTS{z='y'})," in question
+        question = Question("default", "m", ("a",), alerts="ALERTS{x='y'} or ALERTS{z='y'}")
+        found = await metrics.look(source, question, AT)
+    assert found == Look({"a": Counters(scraped=1.0)}, firing=(Alert(labels),))
+    (text,) = asked
+    assert "label_replace((ALERTS{x='y'} or ALERTS{z='y'})," in text

@@ -95,7 +95,7 @@ async def access_to(
     try:
         yield metrics
     finally:
-        metrics.close()
+        await metrics.close()
 
 
 async def test_only_a_server_of_the_authority_is_asked(tmp_path: Path) -> None:
@@ -165,6 +165,20 @@ async def test_nobody_else_gets_the_token(tmp_path: Path) -> None:
         server.elsewhere = other.address
         await ask(server, metrics)
     assert (server.heard, other.heard) == (["Bearer one"], ["", ""])
+
+
+async def test_nobody_else_is_shown_our_certificate(tmp_path: Path) -> None:
+    """Who sends us on where we would show it is told as an error."""
+    mounted = Mounted(tmp_path)
+    async with (
+        serving(tmp_path, clients=OURS) as server,
+        serving(tmp_path, clients=OURS) as other,
+        access_to(server, mounted.tls(THEIRS, OURS)) as metrics,
+    ):
+        server.elsewhere = other.address
+        with pytest.raises(MetricsUnavailable, match="answered 302"):
+            await ask(server, metrics)
+    assert (len(server.heard), other.heard) == (1, [])
 
 
 async def test_a_file_that_is_missing_is_told_by_flag_and_path(tmp_path: Path) -> None:

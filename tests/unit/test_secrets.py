@@ -125,7 +125,7 @@ async def test_nothing_secret_is_told(
         assert await call(called, HOOK) == 400
         life.abort()
         await ears.until("RollingBack")
-        metrics.close()
+        await metrics.close()
         await servers.close()
     log = capsys.readouterr().err
     written = [obj for (kind, _), obj in world.api.objects.items() if kind in SHOWN]

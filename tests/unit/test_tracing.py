@@ -76,7 +76,7 @@ async def test_a_pass_and_a_round_of_measurements_are_traces(world: World, ports
     async with traced(collected) as collector:
         async with operating(world, ears, Sources(servers, metrics, SimCapacities(world), ears), ears):
             await ears.until("cannot be reached")
-        metrics.close()
+        await metrics.close()
     assert collector.service == "modelrollout"
     here = {"namespace": "default", "name": "recsys"}
     for span in collector.named("reconcile"):

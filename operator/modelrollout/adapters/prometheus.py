@@ -1,226 +1,158 @@
-"""Prometheus through its Python client: implements `ports.Metrics`.
-
-The client is synchronous, waits without limit by default and drops warnings. So it runs in a bounded pool of its own
-threads, without retries, under a deadline, and a response hook keeps what it would drop.
-"""
+"""Prometheus over HTTP: implements `ports.Metrics`."""
 
 import asyncio
 import math
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import requests
-from prometheus_api_client import PrometheusConnect
-from prometheus_api_client.exceptions import PrometheusApiClientException
-from urllib3.util.retry import Retry
-
-from modelrollout.access import Fresh, PrometheusAccess
-from modelrollout.adapters.prometheus_session import host_of, open_session, said, why
+from modelrollout.access import PrometheusAccess
+from modelrollout.adapters.prometheus_http import Answer, PrometheusHttp, host_of
 from modelrollout.core.alerts import Alert
 from modelrollout.core.counters import Counters, bad_query, latency_query, scraped_query
-from modelrollout.errors import MetricsUnavailable, QueryRefused, UnusableFile
+from modelrollout.errors import MetricsUnavailable, QueryRefused
 from modelrollout.metrics import QUERIES, counted
-from modelrollout.ports import MetricSource
+from modelrollout.ports import Look, MetricSource, Question
 from modelrollout.tracing import span
 
-_THREADS = 8
-_IN_FLIGHT = 6
-"""Queries to one address at a time: one that hangs must not take every thread."""
-_CONNECT_SECONDS = 2.0
 _REFUSED = {400, 422}
+_STRANGE = "does not answer as Prometheus does"
 _PART, _BAD, _BUCKETS, _SCRAPED, _ALERTS = "modelrollout_part", "bad", "buckets", "scraped", "alerts"
-"""The label by which the parts of one answer are told apart, and its values."""
-
-
-@dataclass(slots=True)
-class _Heard:
-    """What the last response of this thread said beside its data."""
-
-    status: int = 0
-    error: str = ""
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Endpoint:
-    """One Prometheus: its client and how many more queries it may get now."""
-
-    client: PrometheusConnect
-    host: str
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_FLIGHT))
+"""The label by which the parts of one answer are told apart, and its values; those of counters end with their age."""
+_LONGEST = 4000
+"""Characters of one query that asks for several moments; VictoriaMetrics takes 16 KiB."""
+_Sample = tuple[Mapping[str, str], float]
 
 
 class PrometheusMetrics:
-    """One client per address; another one when a file of our access to it was replaced."""
+    """Queries to any address; with our access where it is meant for it."""
 
     def __init__(self, access: PrometheusAccess | None = None) -> None:
-        """Threads start with the first query."""
-        self._access = access or PrometheusAccess()
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
-        self._endpoints: dict[str, Fresh[_Endpoint]] = {}
-        self._sessions: dict[str, requests.Session] = {}
-        self._heard = threading.local()
+        """Connections are made by the first query."""
+        self._http = PrometheusHttp(access or PrometheusAccess())
 
-    async def counters(
-        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], at: datetime
-    ) -> Mapping[str, Counters]:
-        """Cumulative counters of those pods that Prometheus reads, at one moment."""
-        counters, _ = await self.look(source, namespace, model, pods, "", at)
-        return counters
-
-    async def look(
-        self, source: MetricSource, namespace: str, model: str, pods: tuple[str, ...], alerts: str, at: datetime
-    ) -> tuple[Mapping[str, Counters], tuple[Alert, ...]]:
-        """The same, and the alerts that PromQL `alerts` gives, from one question."""
-        parts = _parts(namespace, model, pods) | ({_ALERTS: f"({alerts})"} if alerts else {})
-        if not parts:
-            return {}, ()
-        # One question: with many rollouts at once, what each question costs is most of a pass.
-        text = " or ".join(f'label_replace({query}, "{_PART}", "{part}", "", "")' for part, query in parts.items())
-        samples = _vector(await self._ask(source, text, at))
-        return _counters(samples), _alerts(samples)
+    async def look(self, source: MetricSource, question: Question, at: datetime) -> Look:
+        """Counters and alerts, from one request unless that got too long; what is of one moment is never torn."""
+        ages = {moment: _age(moment, at) for moment in question.before}
+        texts = _texts(question, sorted({0, *ages.values()}))
+        answers = await asyncio.gather(*(self._ask(source, text, at) for text in texts))
+        with _as_prometheus_answers(source):
+            samples = _by_part(sample for answer in answers for sample in _vector(answer))
+            before = {moment: _counters(samples, age) for moment, age in ages.items()}
+            return Look(_counters(samples, 0), before, tuple(Alert(labels) for labels, _ in samples.get(_ALERTS, ())))
 
     async def query(self, source: MetricSource, promql: str, at: datetime) -> tuple[float, ...]:
         """One number per series that the query gives; NaN and infinity are passed on."""
         result = await self._ask(source, promql, at)
-        if len(result) == 2 and not isinstance(result[0], Mapping):
-            return (_number(result),)
-        return tuple(value for _, value in _vector(result))
+        with _as_prometheus_answers(source):
+            if len(result) == 2 and not isinstance(result[0], Mapping):
+                return (_number(result),)
+            return tuple(value for _, value in _vector(result))
 
     async def series(
         self, source: MetricSource, promql: str, at: datetime
     ) -> Sequence[tuple[Mapping[str, str], float]]:
         """Labels and number of every series that the query gives."""
-        return _vector(await self._ask(source, promql, at))
+        result = await self._ask(source, promql, at)
+        with _as_prometheus_answers(source):
+            return _vector(result)
 
-    def close(self) -> None:
-        """End the threads; queries under way are left to their timeouts."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for session in self._sessions.values():
-            session.close()
+    async def close(self) -> None:
+        """End all connections."""
+        await self._http.close()
 
     async def _ask(self, source: MetricSource, promql: str, at: datetime) -> Sequence[Any]:
-        """The `result` of an instant query within the source's timeout."""
-        seconds = source.timeout.total_seconds()
-        deadline = time.monotonic() + seconds
-        try:
-            with counted(QUERIES), span("query", prometheus=host_of(source.address), promql=promql):
-                endpoint = self._endpoint(source.address)
-                async with asyncio.timeout(seconds):
-                    await endpoint.slots.acquire()
-                    loop = asyncio.get_running_loop()
-                    work = loop.run_in_executor(self._pool, self._fetch, endpoint, promql, at, deadline)
-                    work.add_done_callback(lambda done: _release(endpoint, done))
-                    # The thread goes on after the deadline, and so does its claim to a slot.
-                    return await asyncio.shield(work)
-        except TimeoutError:
-            raise MetricsUnavailable(f"{host_of(source.address)} did not answer within {seconds:g} s") from None
-
-    def _endpoint(self, address: str) -> _Endpoint:
-        """Raises MetricsUnavailable when a file of ours cannot be used."""
-        if address not in self._endpoints:
-            access = self._access.for_address(address)
-            self._endpoints[address] = Fresh(access.files, lambda: self._connect(address, access))
-        try:
-            return self._endpoints[address].get()
-        except UnusableFile as error:
-            raise MetricsUnavailable(str(error)) from None
-
-    def _connect(self, address: str, access: PrometheusAccess) -> _Endpoint:
-        """Raises UnusableFile."""
-        session = open_session(access)
-        if address in self._sessions:
-            # Its connections were made with files that are no longer valid.
-            self._sessions[address].close()
-        self._sessions[address] = session
-        session.hooks["response"].append(self._listen)
-        client = PrometheusConnect(address.rstrip("/"), retry=Retry(total=0), session=session)
-        return _Endpoint(client, host_of(address))
-
-    def _fetch(self, endpoint: _Endpoint, promql: str, at: datetime, deadline: float) -> Sequence[Any]:
-        """Runs in a thread of the pool. Raises MetricsUnavailable and QueryRefused."""
-        seconds = deadline - time.monotonic()
-        if seconds <= 0:
-            raise MetricsUnavailable(f"{endpoint.host}: too many queries are waiting")
-        self._heard.last = heard = _Heard()
-        params = {"time": f"{at.timestamp():.3f}", "timeout": f"{max(1, math.floor(seconds * 1000))}ms"}
-        try:
-            result = endpoint.client.custom_query(promql, params, timeout=(min(seconds, _CONNECT_SECONDS), seconds))
-        except PrometheusApiClientException:
-            error = heard.error or "no message"
-            refused = QueryRefused if heard.status in _REFUSED else MetricsUnavailable
-            raise refused(f"{endpoint.host} answered {heard.status}: {error}") from None
-        except (requests.RequestException, KeyError, TypeError, ValueError) as error:
-            raise MetricsUnavailable(why(endpoint.host, error, heard.status, heard.error)) from None
-        if heard.warnings:
-            raise QueryRefused(f"{endpoint.host} gave a partial answer: {'; '.join(heard.warnings)}")
-        if not isinstance(result, list):
-            raise MetricsUnavailable(f"{endpoint.host} does not answer as Prometheus does")
-        return result
-
-    def _listen(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
-        """Response hook: keep status, message and warnings, which the client would drop."""
-        try:
-            body = response.json()
-        except ValueError:
-            body = {}
-        told = body if isinstance(body, dict) else {}
-        heard: _Heard = self._heard.last
-        heard.status = response.status_code
-        heard.error = said(told.get("error", ""), response)
-        heard.warnings = tuple(said(warning, response) for warning in told.get("warnings") or ())
+        """The `result` of an instant query within the source's timeout. Raises MetricsUnavailable and QueryRefused."""
+        host, seconds = host_of(source.address), source.timeout.total_seconds()
+        asked = {"query": promql, "time": f"{at.timestamp():.3f}", "timeout": f"{max(1, math.floor(seconds * 1000))}ms"}
+        asked["nocache"] = "1"  # VictoriaMetrics would answer for 30 s earlier; Prometheus does not look at it
+        with counted(QUERIES), span("query", prometheus=host, promql=promql):
+            return _result(host, await self._http.ask(source.address, asked, seconds))
 
 
-def _release(endpoint: _Endpoint, done: asyncio.Future[Any]) -> None:
-    endpoint.slots.release()
-    if not done.cancelled():
-        # Nobody may be waiting for it any more; asking marks the error as seen.
-        done.exception()
+def _result(host: str, answer: Answer) -> Sequence[Any]:
+    """Raises MetricsUnavailable and QueryRefused."""
+    told = answer.body if isinstance(answer.body, dict) else {}
+    error, warnings = answer.said(told.get("error", "")), told.get("warnings")
+    if answer.status != 200:
+        refused = QueryRefused if answer.status in _REFUSED else MetricsUnavailable
+        raise refused(f"{host} answered {answer.status}: {error or 'no message'}")
+    data = told.get("data")
+    result = data.get("result") if isinstance(data, dict) else None
+    if not isinstance(result, list):
+        raise MetricsUnavailable(f"{host}: {error}" if error else f"{host} {_STRANGE}")
+    if warnings:
+        words = warnings if isinstance(warnings, list) else [warnings]
+        raise QueryRefused(f"{host} gave a partial answer: {'; '.join(answer.said(text) for text in words)}")
+    return result
 
 
-def _parts(namespace: str, model: str, pods: tuple[str, ...]) -> dict[str, str]:
-    """The questions for counters, by part; none without pods."""
-    if not pods:
-        return {}
-    return {
-        _BAD: bad_query(namespace, model, pods),
-        _BUCKETS: latency_query(namespace, model, pods),
-        _SCRAPED: scraped_query(namespace, pods),
-    }
+@contextmanager
+def _as_prometheus_answers(source: MetricSource) -> Iterator[None]:
+    """What is no such answer, whatever it is, is told like any other trouble: a measurement never ends by it."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise MetricsUnavailable(f"{host_of(source.address)} {_STRANGE}") from None
 
 
-def _alerts(samples: list[tuple[Mapping[str, str], float]]) -> tuple[Alert, ...]:
-    found = (labels for labels, _ in samples if labels.get(_PART) == _ALERTS)
-    return tuple(Alert({name: value for name, value in labels.items() if name != _PART}) for labels in found)
+def _age(moment: datetime, at: datetime) -> int:
+    """How long ago, in milliseconds; never in the future."""
+    return max(0, round((at - moment).total_seconds() * 1000))
 
 
-def _counters(samples: list[tuple[Mapping[str, str], float]]) -> dict[str, Counters]:
-    """A pod that is read but was asked nothing yet has counters of zero; one that is not read is left out."""
-    failures: dict[str, float] = {}
-    scraped: dict[str, float] = {}
-    buckets: dict[str, dict[float, float]] = {}
+def _texts(question: Question, ages: Iterable[int]) -> list[str]:
+    """As few queries as are short enough. Their parts are told apart by a label; one moment's are in one query."""
+    namespace, model, pods = question.namespace, question.model, question.pods
+    texts = [_named({_ALERTS: f"({question.alerts})"})] if question.alerts else []
+    for age in ages if pods else ():
+        parts = {
+            f"{_BAD}{age}": bad_query(namespace, model, pods, age),
+            f"{_BUCKETS}{age}": latency_query(namespace, model, pods, age),
+            f"{_SCRAPED}{age}": scraped_query(namespace, pods, age),
+        }
+        texts.append(_named(parts))
+    return _joined(texts)
+
+
+def _named(parts: Mapping[str, str]) -> str:
+    return " or ".join(f'label_replace({query}, "{_PART}", "{part}", "", "")' for part, query in parts.items())
+
+
+def _joined(texts: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for text in texts:
+        if found and len(found[-1]) + len(text) <= _LONGEST:
+            found[-1] += f" or {text}"
+        else:
+            found.append(text)
+    return found
+
+
+def _by_part(samples: Iterable[_Sample]) -> dict[str, list[_Sample]]:
+    found: dict[str, list[_Sample]] = {}
     for labels, value in samples:
-        pod = labels.get("pod", "")
-        if labels.get(_PART) == _BAD:
-            failures[pod] = value
-        elif labels.get(_PART) == _BUCKETS:
-            buckets.setdefault(pod, {})[float(labels["le"])] = value
-        elif labels.get(_PART) == _SCRAPED:
-            scraped[pod] = value
-    pods = failures.keys() | buckets.keys() | scraped.keys()
+        rest = {name: text for name, text in labels.items() if name != _PART}
+        found.setdefault(labels.get(_PART, ""), []).append((rest, value))
+    return found
+
+
+def _counters(samples: Mapping[str, list[_Sample]], age: int) -> dict[str, Counters]:
+    """A pod that is read but was asked nothing yet has counters of zero; one that is not read is left out."""
+    bad = {labels.get("pod", ""): value for labels, value in samples.get(f"{_BAD}{age}", ())}
+    scraped = {labels.get("pod", ""): value for labels, value in samples.get(f"{_SCRAPED}{age}", ())}
+    buckets: dict[str, dict[float, float]] = {}
+    for labels, value in samples.get(f"{_BUCKETS}{age}", ()):
+        buckets.setdefault(labels.get("pod", ""), {})[float(labels["le"])] = value
     return {
-        pod: Counters(failures.get(pod, 0.0), buckets.get(pod, {}), scraped.get(pod, 0.0))
-        for pod in sorted(pods)
+        pod: Counters(bad.get(pod, 0.0), buckets.get(pod, {}), scraped.get(pod, 0.0))
+        for pod in sorted(bad.keys() | buckets.keys() | scraped.keys())
         if pod
     }
 
 
-def _vector(result: Sequence[Any]) -> list[tuple[Mapping[str, str], float]]:
+def _vector(result: Sequence[Any]) -> list[_Sample]:
     try:
         return [(item["metric"], _number(item["value"])) for item in result]
     except (KeyError, TypeError):

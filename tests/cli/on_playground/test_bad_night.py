@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pytest
+
 from playground import lifecycle
 from playground.paths import PYTHONPATH
 from tests.situations import NEXT, STABLE, ended, live, quick, settled, start, wait_for_answers
@@ -44,6 +46,7 @@ class Terminal:
         return done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_bad_night(scene: Callable[[str], Scene]) -> None:
     """Look, abort, look again, retry, promote, undo: each is one command, and each is told in the history."""
     here = scene("recsys")
