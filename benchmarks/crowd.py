@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX = "crowd-"
 STABLE, BAD = 101, 102
-_LIMITS = Limits(share=0.01, window=2.0, requests=10)
+LIMITS = Limits(share=0.01, window=2.0, requests=10)
 _PATIENCE = 180.0
 _PATIENCE_EACH = 2.0
 TEMPLATE = "crowd-template"
@@ -118,14 +118,14 @@ def _pods(kube: Kube) -> int:
     return sum(1 for pod in pods if pod["metadata"]["name"].startswith(PREFIX))
 
 
-def manifest(template: Scene, name: str, version: int) -> dict[str, Any]:
+def manifest(template: Scene, name: str, version: int, prometheus: str = RELAY) -> dict[str, Any]:
     """One of the crowd: a step at weight 50 that only ends badly, judged each second over two."""
     metric = {
-        "name": "error-rate", "kind": "ErrorRate", "test": "Limits", "window": "2s", "minRequests": _LIMITS.requests,
-        "failures": 1, "limits": {"max": str(_LIMITS.share)},
+        "name": "error-rate", "kind": "ErrorRate", "test": "Limits", "window": "2s", "minRequests": LIMITS.requests,
+        "failures": 1, "limits": {"max": str(LIMITS.share)},
     }  # fmt: skip
     analysis = {
-        "prometheus": {"address": f"http://{RELAY}", "timeout": "2s"}, "interval": "1s", "metrics": [metric],
+        "prometheus": {"address": f"http://{prometheus}", "timeout": "2s"}, "interval": "1s", "metrics": [metric],
     }  # fmt: skip
     strategy = {
         "steps": [{"weight": 50, "duration": "10m"}], "canaryReadyDeadline": "5m", "drainDuration": "1s",
@@ -156,5 +156,5 @@ def _figures(crowd: Crowd, name: str, flipped: float) -> Run:
     """Of one rollout among many. There are no users, so it begins with the moment of going bad."""
     found = crowd.found
     seen = found.aborted(name, flipped)
-    over = first_over_limits(seen.scrapes, _LIMITS, flipped)
+    over = first_over_limits(seen.scrapes, LIMITS, flipped)
     return {"rollout": name, **spans(seen), **found.in_writes(seen), "scrapeToZero": round(seen.weight_zero - over, 4)}

@@ -97,18 +97,23 @@ class Relay:
             return web.Response()
         async with self.session.get(self.upstream + request.path, params=request.query) as response:
             body = await response.read()
-        if self.gone.exists() and self._last_moment is None and _bad(request.query["query"], body) >= _GONE_AFTER:
+        if (
+            self.gone.exists()
+            and self._last_moment is None
+            and bad_answers(request.query["query"], body) >= _GONE_AFTER
+        ):
             self._last_moment = moment
         self.notes.write("answer", request.query.get("query", ""), asked=asked, moment=moment)
         return web.Response(status=response.status, body=body, content_type="application/json")
 
 
-def _bad(query: str, body: bytes) -> float:
+def bad_answers(query: str, body: bytes) -> float:
     """Bad answers of canary pods in the result of the query that counts them, among other things."""
     if 'status!="OK"' not in query:
         return 0
     found = json.loads(body).get("data", {}).get("result", ())
-    bad = (item for item in found if item["metric"].get("part") == "bad" and "-canary-" in item["metric"]["pod"])
+    now = (item for item in found if item["metric"].get("modelrollout_part") == "bad0")
+    bad = (item for item in now if "-canary-" in item["metric"]["pod"])
     return sum(float(item["value"][1]) for item in bad)
 
 

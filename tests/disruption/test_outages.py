@@ -9,7 +9,7 @@ import pytest
 
 from modelrollout.core.judge.memory_json import memory_from_text
 from playground import control
-from tests.situations import NEXT, ended, failures, live, outcome, some_often, stage, start, wait_for_answers
+from tests.situations import NEXT, ended, failures, live, outcome, stage, start, wait_for_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playground.scene import Scene
 
 
+@pytest.mark.long
 def test_prometheus_outage_holds_a_good_version(scene: Callable[[str], Scene]) -> None:
     """Without Prometheus the weight stays, visibly; when it is back the rollout goes on to its promotion."""
     here = scene("outage")
@@ -36,7 +37,8 @@ def test_prometheus_outage_holds_a_good_version(scene: Callable[[str], Scene]) -
     assert not failures(traffic.answers())
 
 
-@pytest.mark.parametrize("phase", some_often(["Preparing", "Progressing", "Promoting", "Baking"], "Promoting"))
+@pytest.mark.long
+@pytest.mark.parametrize("phase", ["Preparing", "Progressing", "Promoting", "Baking"])
 def test_operator_killed_in_each_phase_goes_on(scene: Callable[[str], Scene], phase: str) -> None:
     """SIGKILL of the operator in a phase loses nothing: the same end, no second attempt, no failed request."""
     here = scene(f"kill-{phase.lower()}")
