@@ -16,6 +16,7 @@ import requests
 
 from benchmarks.command import attempt
 from benchmarks.lab import RELAY, Lab
+from benchmarks.stub_server import turn_bad
 from benchmarks.timeline import Limits, first_over_limits, spans, zeros
 from playground import control
 from playground.components import NODE_AGENT
@@ -146,7 +147,7 @@ def go_bad_at_once(found: Lab, count: int) -> list[Run]:
         crowd.wait_live(50)
         time.sleep(5)  # the window is full of good answers
         flipped = time.time()
-        crowd.bad.write_text(str(flipped))
+        turn_bad(crowd.bad, flipped)
         found.wait_for("weight 0 everywhere", lambda: zeros(found.events(flipped)) >= set(crowd.names), 60)
         time.sleep(2)
         return [attempt(partial(_figures, crowd, name, flipped)) for name in crowd.names]

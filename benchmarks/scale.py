@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scale`: 100 to 5,000 objects on the real API server: start, rest, a tenth goes bad.
+"""`python -m benchmarks.scale`: 100 to 5,000 objects on the real API server: start, rest, a tenth rolls out, goes bad.
 
 Model servers, pods, controllers and gateway are stand-ins (benchmarks/stub_pods.py, benchmarks/stub_controllers.py): to
 the operator they are the same, and the machine is left to it, the API server and Prometheus.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from benchmarks.command import Benchmark, Budget, attempt
 from benchmarks.crowd import BAD, LIMITS, PREFIX, STABLE, TEMPLATE, manifest
 from benchmarks.figures import Figure, Run
+from benchmarks.stub_server import turn_bad
 from benchmarks.timeline import first_over_limits, percentile, zeros
 from playground import control, gateway, monitoring
 from playground.box import API_ADDRESS
@@ -24,7 +25,7 @@ from playground.components import NODE_AGENT, OPERATOR
 from playground.scene import Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from benchmarks.lab import Lab
@@ -37,6 +38,8 @@ _PROMETHEUS = f"{API_ADDRESS}:{monitoring.PORT}"
 _CALM_SECONDS = 30.0
 _IDLE_SECONDS = 60.0
 _SECONDS_EACH = 2.0
+_SINGLES, _APART_SECONDS = 30, 1.1
+"""So many at most go bad one after another, so far apart: not at one moment of Prometheus' second."""
 
 FIGURES = (
     Figure("objects", "objects"),
@@ -49,7 +52,11 @@ FIGURES = (
     Figure("idleReads", "reads of the API in an idle minute"),
     Figure("idleWrites", "**writes to the API in an idle minute, Leases aside**", worst_goal=0),
     Figure("pageSeconds", "the page of metrics", "s"),
-    Figure("rolling", "rollouts that go bad in one moment"),
+    Figure("rolling", "rollouts under way at weight 50"),
+    Figure("singles", "beside them go bad, one after another"),
+    Figure("singleMedian", "going bad to weight 0 in the API, median", "s"),
+    Figure("singleP99", "**going bad to weight 0 in the API, 99 %**", "s", worst_goal=2),
+    Figure("rolling", "then go bad in one moment"),
     Figure("abortMedian", "going bad to weight 0 in the API, median", "s"),
     Figure("abortP99", "**going bad to weight 0 in the API, 99 %**", "s", worst_goal=2),
     Figure("provenMedian", "the scrape that proves it to weight 0 in the API, median", "s"),
@@ -73,9 +80,15 @@ class Stage:
         return [f"{_MOVERS}{number:04}" for number in range(self.count // 10)]
 
     @property
+    def singles(self) -> list[str]:
+        """Those that move beside them and go bad one after another."""
+        return [f"{_MOVERS}single-{number:02}" for number in range(min(_SINGLES, self.count // 20))]
+
+    @property
     def names(self) -> list[str]:
         """All of them."""
-        return self.movers + [f"{_RESTING}{number:04}" for number in range(self.count - self.count // 10)]
+        moving = self.movers + self.singles
+        return moving + [f"{_RESTING}{number:04}" for number in range(self.count - len(moving))]
 
     def apply(self, names: list[str], version: int) -> None:
         """Wish for a version."""
@@ -143,7 +156,7 @@ def _run(stage: Stage) -> Run:
     control.ask(stage.found.state, "start", name=OPERATOR)
     healthy = stage.wait("all healthy", stage.names, "phase", "Healthy") - began
     run = {"objects": stage.count, "healthySeconds": round(healthy, 1)}
-    return run | _settle(stage) | _idle(stage) | _go_bad(stage)
+    return run | _settle(stage) | _idle(stage) | _roll_out(stage)
 
 
 def _settle(stage: Stage) -> Run:
@@ -173,37 +186,61 @@ def _idle(stage: Stage) -> Run:
     }
 
 
-def _read(stage: Stage, name: str, flipped: float) -> float:
-    """When Prometheus had read what proves it."""
-    seconds = int(time.time() - flipped) + 10
-    return first_over_limits(stage.found.scrapes(name, seconds), LIMITS, flipped)
-
-
-def _go_bad(stage: Stage) -> Run:
-    """A tenth rolls out and goes bad in one moment. Prometheus scrapes that tenth: it would not do more each second."""
+def _roll_out(stage: Stage) -> Run:
+    """A tenth and a few roll out. Prometheus scrapes those alone: it would not do more each second."""
+    moving = stage.movers + stage.singles
     control.ask(stage.found.state, "start", name=monitoring.NAME)
     stage.found.inside("scrape", str(stage.found.state.data / "prometheus.yml"), f"{_MOVERS}.*")
-    stage.apply(stage.movers, BAD)
-    stage.wait("weight 50 everywhere", stage.movers, "live", 50)
+    stage.apply(moving, BAD)
+    stage.wait("weight 50 everywhere", moving, "live", 50)
     time.sleep(5)  # the window is full of good answers
+    figures = {"rolling": len(stage.movers)} | _one_by_one(stage) | _at_once(stage)
+    highest = stage.usage()["highestMB"]
+    stage.wait("all taken back", moving, "phase", "RolledBack")
+    control.ask(stage.found.state, "stop", name=monitoring.NAME)
+    return figures | {"highestMB": round(highest, 1)}
+
+
+def _one_by_one(stage: Stage) -> Run:
+    flipped = {}
+    for name in stage.singles:
+        flipped[name] = time.time()
+        turn_bad(stage.bad, flipped[name], name)
+        time.sleep(_APART_SECONDS)
+    zero = _zeros(stage, flipped)
+    since_bad = [zero[name] - at for name, at in flipped.items()]
+    return {
+        "singles": len(flipped),
+        "singleMedian": percentile(since_bad, 0.5),
+        "singleP99": percentile(since_bad, 0.99),
+    }
+
+
+def _at_once(stage: Stage) -> Run:
     flipped = time.time()
-    stage.bad.write_text(str(flipped))
-    found = stage.found
-    found.wait_for("weight 0 everywhere", lambda: zeros(found.events(flipped)) >= set(stage.movers), 120)
-    zero = {e.name: e.at for e in reversed(found.events(flipped)) if e.what == "weight" and e.facts["weight"] == 0}
+    turn_bad(stage.bad, flipped)
+    zero = _zeros(stage, dict.fromkeys(stage.movers, flipped))
     since_bad = [zero[name] - flipped for name in stage.movers]
     since_read = [zero[name] - _read(stage, name, flipped) for name in stage.movers]
-    highest = stage.usage()["highestMB"]
-    stage.wait("all taken back", stage.movers, "phase", "RolledBack")
-    control.ask(stage.found.state, "stop", name=monitoring.NAME)
     return {
-        "rolling": len(stage.movers),
         "abortMedian": percentile(since_bad, 0.5),
         "abortP99": percentile(since_bad, 0.99),
         "provenMedian": percentile(since_read, 0.5),
         "provenP99": percentile(since_read, 0.99),
-        "highestMB": round(highest, 1),
     }
+
+
+def _zeros(stage: Stage, flipped: Mapping[str, float]) -> dict[str, float]:
+    """When each of these was first seen at weight 0 after it had gone bad."""
+    found, since = stage.found, min(flipped.values())
+    found.wait_for("weight 0 everywhere", lambda: zeros(found.events(since)) >= flipped.keys(), 120)
+    return {e.name: e.at for e in reversed(found.events(since)) if e.what == "weight" and e.facts["weight"] == 0}
+
+
+def _read(stage: Stage, name: str, flipped: float) -> float:
+    """When Prometheus had read what proves it."""
+    seconds = int(time.time() - flipped) + 10
+    return first_over_limits(stage.found.scrapes(name, seconds), LIMITS, flipped)
 
 
 BENCHMARK = Benchmark(

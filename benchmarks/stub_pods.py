@@ -171,7 +171,7 @@ def main() -> None:
     """Play pods until SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stub_pods", description=__doc__)
     parser.add_argument("--prefix", required=True, help="of the names of rollouts whose pods to play")
-    parser.add_argument("--bad", type=Path, required=True, help="file with the moment at which canaries go bad")
+    parser.add_argument("--bad", type=Path, required=True, help="file of benchmarks.stub_server.turn_bad")
     parser.add_argument("--events", type=Path, required=True)
     options = parser.parse_args()
     with options.events.open("w", buffering=1) as file:

@@ -6,6 +6,7 @@ there. A configuration is in force at once. Used by benchmarks/stub_pods.py; no 
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
 _AVAILABLE, _END = 30, 50
 _PER_SECOND = 50.0
 _BAD_SHARE = 0.8
+_ALL = "*"
 _COUNT, _LATENCY = ":tensorflow:serving:request_count", ":tensorflow:serving:request_latency"
 
 
 @dataclass
 class StubServer:
-    """The model server of one pod. `bad` names a file with the moment from which canaries answer with errors."""
+    """The model server of one pod. `bad` is the file of `turn_bad`."""
 
     canary: bool
     bad: Path
@@ -89,9 +91,18 @@ class StubServer:
 
     def _bad_moment(self, now: float) -> float:
         try:
-            return float(self.bad.read_text())
+            moments: dict[str, float] = json.loads(self.bad.read_text())
         except FileNotFoundError:
             return now
+        return moments.get(self.name, moments.get(_ALL, now))
+
+
+def turn_bad(file: Path, since: float, *models: str) -> None:
+    """Canaries of these models, of all others when none is named, answer with errors from this moment on."""
+    known = json.loads(file.read_text()) if file.exists() else {}
+    scratch = file.with_suffix(".new")
+    scratch.write_text(json.dumps(known | dict.fromkeys(models or (_ALL,), since)))
+    scratch.rename(file)
 
 
 class _Models(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]

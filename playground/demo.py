@@ -57,7 +57,7 @@ def _play(scene: Scene) -> dict[str, Any]:
     scene.wait(f"version {STABLE} serving", lambda status: status.get("phase") == "Healthy")
     with scene.traffic(RATE) as traffic:
         say(f"users arrive: {RATE:.0f} requests per second, REST and gRPC in turn")
-        _settle(traffic)
+        _settle(scene, traffic)
         bad = _roll_out(scene, BAD, turn_bad=True)
         good = _roll_out(scene, GOOD)
         time.sleep(2)  # some answers after the end of it
@@ -65,9 +65,9 @@ def _play(scene: Scene) -> dict[str, Any]:
     return {"rollouts": [rollout_report(watched, answers) for watched in (bad, good)], "requests": len(answers)}
 
 
-def _settle(traffic: Traffic) -> None:
-    """Let the first users be answered, so that stable has something to be compared by."""
-    while len(traffic.answers()) < 2 * RATE:
+def _settle(scene: Scene, traffic: Traffic) -> None:
+    """Let the first users be answered, and Prometheus read it, so that stable has something to be compared by."""
+    while len(traffic.answers()) < 2 * RATE or not scene.scraped("stable"):
         time.sleep(0.1)
 
 

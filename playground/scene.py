@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import requests
+
 from playground import box, gateway, lifecycle
 from playground.box import API_ADDRESS
 from playground.kube import Kube, Object
@@ -138,6 +140,16 @@ class Scene:
         """The pods of one track."""
         selector = f"modelrollout.io/rollout={self.name},modelrollout.io/track={track}"
         return self.kube.list("Pod", self.namespace, labelSelector=selector)
+
+    def scraped(self, track: str) -> bool:
+        """Whether Prometheus reads every pod of the track."""
+        url = f"{self.state.read_info()['prometheus']}/api/v1/query"
+        query = f'up{{namespace="{self.namespace}",pod=~"{self.name}-.*"}} == 1'
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(url, params={"query": query}, timeout=10).json()
+        read = {item["metric"]["pod"] for item in answer["data"]["result"]}
+        return read >= {pod["metadata"]["name"] for pod in self.pods(track)}
 
     def ask_by_hand(self, label: str) -> str:
         """The version that answers a request for this label, or the gateway's words if none does."""

@@ -10,7 +10,7 @@ from benchmarks import figures
 from benchmarks.command import Budget
 from benchmarks.figures import Figure
 from benchmarks.notes import Lines
-from benchmarks.stub_server import StubServer
+from benchmarks.stub_server import StubServer, turn_bad
 from benchmarks.timeline import (
     Abort,
     Event,
@@ -253,5 +253,10 @@ def test_stub_canaries_go_bad_from_the_moment_in_the_file(tmp_path: Path) -> Non
     bad = tmp_path / "bad"
     servers = [StubServer(canary, bad, "recsys", since=0.0) for canary in (True, False)]
     assert all('status="INTERNAL"} 0' in server.page() for server in servers)
-    bad.write_text("1000")
+    turn_bad(bad, 1000.0, "another")
+    assert all('status="INTERNAL"} 0' in server.page() for server in servers)
+    turn_bad(bad, 1000.0, "recsys")
     assert ['status="INTERNAL"} 0' in server.page() for server in servers] == [False, True]
+    turn_bad(bad, 1e12)  # of all others, in a future that does not come
+    servers.append(StubServer(canary=True, bad=bad, name="third", since=0.0))
+    assert ['status="INTERNAL"} 0' in server.page() for server in servers] == [False, True, True]
