@@ -1,11 +1,12 @@
 """`/livez`, `/readyz` and `/metrics`, for the kubelet and Prometheus. Run by `process` when an address is set."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from modelrollout.metrics import READY, exposition
+from modelrollout.metrics import READY, collected, exposition
 from modelrollout.webserver import served
 
 Check = Callable[[], str]
@@ -92,7 +93,8 @@ def _answer(check: Check) -> _Handler:
 def _metrics(ready: Check) -> _Handler:
     async def answer(request: web.Request) -> web.Response:
         READY.set(not ready())
-        body, content_type = exposition(request.headers.get("Accept", ""))
+        # Passes do not wait for the text.
+        body, content_type = await asyncio.to_thread(exposition, request.headers.get("Accept", ""), collected())
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     return answer

@@ -26,10 +26,10 @@ _CONFLICT_RETRY = timedelta(milliseconds=50)
 """After a conflict the newer object is on its way through the watch."""
 _MANY, _WITHIN = 4, 1.0
 """So many urgent passes within so many seconds are a storm: where some versions go bad, others may."""
-_CALM = 0.3
+_CALM = 1.2
 """Seconds after an urgent pass of a storm in which what such passes left to do is put off: it takes several times the
-requests of the aborts themselves."""
-_CALM_AT_MOST, _EACH = 2.0, 5.0
+requests of the aborts themselves. Versions that are judged each second and go bad together are found within that."""
+_CALM_AT_MOST, _EACH = 2.5, 6.0
 """Seconds of calm within so many seconds: the rest has to be done, too."""
 _PASS_DEADLINE = 30.0
 """Seconds after which a pass is given up: every call has a deadline of its own, this is the net below them."""

@@ -146,7 +146,7 @@ def test_what_aborts_leave_to_do_lets_other_aborts_go_first(virtual: VirtualLoop
             taken.append((key, round(virtual.time(), 3)))
         return taken
 
-    assert virtual.run_until_complete(play()) == [(B, 0.0), (C, 0.2), (ABORTED[0], 0.5)]
+    assert virtual.run_until_complete(play()) == [(B, 0.0), (C, 0.2), (ABORTED[0], 1.4)]
 
 
 @pytest.mark.parametrize("aborts", [ABORTED[:3], [A] * 9], ids=["few", "one again and again"])
@@ -178,7 +178,7 @@ def test_a_storm_of_aborts_puts_the_rest_off_for_seconds_at_most(virtual: Virtua
         return others
 
     others = virtual.run_until_complete(play())
-    assert max(after - before for before, after in pairwise([0.0, *others])) <= 2.1
+    assert max(after - before for before, after in pairwise([0.0, *others])) <= 2.6
     assert len(others) > 200
 
 
