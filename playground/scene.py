@@ -189,7 +189,8 @@ class Scene:
                 "image": "tensorflow/serving:2.20.0",
                 "replicas": 2,
                 "storage": {"hostPath": {"path": "/models", "type": "Directory"}},
-                "pod": {"terminationGracePeriod": "1s"},
+                # No server is restarted because its machine is busy, or its port closed for a while.
+                "pod": {"terminationGracePeriod": "1s", "probes": {"liveness": {"failureThreshold": 30}}},
             },
             "traffic": {"gatewayAPI": {"parentRefs": [_GATEWAY], "hostnames": [self.host]}},
             "strategy": {
