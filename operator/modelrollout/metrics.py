@@ -156,7 +156,7 @@ class VerdictCounts:
 
 
 def collected() -> CollectorRegistry:
-    """Everything as of now, to be written down anywhere: with a thousand objects that takes ten times as long."""
+    """Everything as of now, to be written down in any thread: that is most of the work, 0.2 s with a thousand objects."""
     read = CollectorRegistry(auto_describe=False)
     read.register(_Collected(list(REGISTRY.collect())))
     return read
