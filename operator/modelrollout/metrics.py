@@ -156,7 +156,7 @@ class VerdictCounts:
 
 
 def collected() -> CollectorRegistry:
-    """Everything as of now, to be written down in any thread: that is most of the work, 0.2 s with a thousand objects."""
+    """Everything as of now, to be written down in any thread: most of the work, 0.2 s with a thousand objects."""
     read = CollectorRegistry(auto_describe=False)
     read.register(_Collected(list(REGISTRY.collect())))
     return read
