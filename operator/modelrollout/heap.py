@@ -11,9 +11,10 @@ import gc
 
 PERIOD = 5.0
 """Seconds between two rounds. One takes milliseconds, as it goes through what is new alone."""
-_TRIM, _THOROUGH = 4, 120
+_TRIM, _THOROUGH = 4, 720
 """The C library's free memory goes back each so many rounds, in a thread. (It keeps what a crowd of objects took while
-it was read and judged: with 500 of them 27 of 164 MB.) And each so many all objects are looked at: in 10 minutes."""
+it was read and judged: with 500 of them 27 of 164 MB.) And each so many, in an hour, all objects are looked at: what
+was frozen and is garbage by now is little, and everything stands still for it as it did before."""
 
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """See malloc_trim(3); glibc alone has it. It goes through all of the heap, not only its end."""
