@@ -87,11 +87,17 @@ class Probe:
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
-    def stop(self) -> None:
-        """End every loop: the object is gone."""
-        for task in (*self._loops.values(), *self._calls):
+    def pause(self) -> None:
+        """Read nothing until the next plan; what was read last stays. Calls that are under way go on."""
+        for task in self._loops.values():
             task.cancel()
         self._loops.clear()
+
+    def stop(self) -> None:
+        """End every loop: the object is gone."""
+        self.pause()
+        for task in self._calls:
+            task.cancel()
         self._verdicts.forget()
 
     def _keep(self, name: str, wanted: bool, loop: Callable[[], Awaitable[None]], restart: bool) -> None:

@@ -148,9 +148,12 @@ class Reconciler:
     async def _act(self, key: Key, known: _Remembered, rollout: JSON, snapshot: Snapshot, decision: Decision) -> bool:
         """Traffic safety, then the status, then the rest; an abort is a pass by itself. True when anything was written.
 
-        What an abort leaves to do is in the marker that the route then has, so that others are not kept waiting for it.
+        What an abort leaves to do is in the marker that the route then has, so that others are not kept waiting for it;
+        nor by further readings, which would change nothing any more.
         """
         probe, written = known.probe, known.written
+        if decision.aborts:
+            probe.pause()
         actor = Actor(self.view, self.cluster, self.events, self.sources.clock, self.wake)
         wrote = await actor.perform(rollout, snapshot, probe, written, decision.first)
         if wrote and decision.aborts:

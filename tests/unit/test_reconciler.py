@@ -6,125 +6,23 @@ One process of the operator over the simulated cluster; its model servers hang u
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from modelrollout.cache import ObjectCache
 from modelrollout.core.names import ANNOTATION_ABORT
 from modelrollout.core.route import canary_weight
 from modelrollout.errors import ClusterUnavailable
-from modelrollout.probes import Sources
-from modelrollout.reconciler import Reconciler
 from modelrollout.repairs import MOST
-from modelrollout.resources import HTTP_ROUTES, resource_of
+from modelrollout.resources import resource_of
 from tests.simulation.api import NAME
-from tests.simulation.clock import VirtualLoop
-from tests.simulation.operator import KEY, SimOperator
-from tests.simulation.ports import Pen, SimCapacities, SimClock, SimCluster
+from tests.simulation.operator import SimOperator
 from tests.simulation.repertoire import SCENARIOS
 from tests.simulation.scenarios import begin, run_until
+from tests.unit.shell import OlderDefinition, Shell, play
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
-
-    from modelrollout.core.model_config import ModelTarget
-    from modelrollout.core.snapshot import ServerReport
-    from modelrollout.core.values import JSON
-    from modelrollout.ports import Key
     from tests.simulation.world import World
-
-
-class HangingServers:
-    """Model servers that never answer anything."""
-
-    async def report(self, _ip: str, _model: str) -> ServerReport:
-        """Never."""
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async def reload(self, _ip: str, _target: ModelTarget) -> None:
-        """Never."""
-        await asyncio.Event().wait()
-
-
-@dataclass
-class Journal:
-    """What was written and told, in order; `fails` is a write that the API server does not answer."""
-
-    lines: list[str] = field(default_factory=list)
-    fails: str = ""
-
-    def note(self, what: str, after: bool) -> None:
-        """As the pen tells it."""
-        if not after and self.fails and what.startswith(self.fails):
-            raise ClusterUnavailable("away")
-        if after:
-            self.lines.append(what)
-
-    def emit(self, _rollout: JSON, reason: str, _message: str, warning: bool) -> None:
-        """An event, as ports.Events."""
-        self.lines.append(f"{'warning' if warning else 'event'} {reason}")
-
-
-class OlderDefinition(SimCluster):
-    """A cluster whose schema does not know a field of status: it is dropped."""
-
-    async def write_status(self, key: Key, seen: JSON, status: Mapping[str, Any]) -> None:
-        """As the API server would."""
-        await super().write_status(key, seen, {name: value for name, value in status.items() if name != "progress"})
-
-
-class Shell:
-    """One process that runs a pass when a test says so."""
-
-    def __init__(self, world: World, made: type[SimCluster]) -> None:
-        self.world, self.journal, self.cache = world, Journal(), ObjectCache()
-        for (kind, _), obj in world.api.objects.items():
-            self.cache.put(resource_of(kind), obj)
-        cluster = made(world, self.cache, Pen(self.journal.note))
-        sources = Sources(HangingServers(), world, SimCapacities(world), SimClock())
-        self._reconciler = Reconciler(self.cache, cluster, sources, self.journal, self._wake)
-
-    def _wake(self, key: Key, *, urgent: bool = False) -> None:
-        """Passes come when the test says so."""
-
-    async def passes(self, count: int = 1, seconds: float = 0.0) -> list[str]:
-        """Run passes, with so much time between them; what they wrote and told."""
-        before = len(self.journal.lines)
-        for _ in range(count):
-            await self._reconciler.reconcile(KEY)
-            await asyncio.sleep(seconds)
-        return self.journal.lines[before:]
-
-    def stop(self) -> None:
-        """End the probes."""
-        self._reconciler.forget(KEY)
-
-    def change(self, **spec: Any) -> None:
-        """Somebody writes fields of spec that the schema of another version let through."""
-        found = self.world.api.rollout
-        self._put({**found, "spec": {**found["spec"], **spec}})
-
-    def set_status(self, **status: Any) -> None:
-        """Another operator wrote status."""
-        found = self.world.api.rollout
-        self._put({**found, "status": {**found["status"], **status}})
-
-    def _put(self, obj: JSON) -> None:
-        self.cache.put(resource_of("ModelRollout"), self.world.api.store("ModelRollout", obj, self.world.seconds))
-
-    def change_route(self, weight: int) -> None:
-        """Somebody else gives the canary another weight."""
-        found = self.world.api.objects["HTTPRoute", NAME]
-        shares = {f"{NAME}-stable": 100 - weight, f"{NAME}-canary": weight}
-        rules = [
-            {**rule, "backendRefs": [{**backend, "weight": shares[backend["name"]]} for backend in rule["backendRefs"]]}
-            for rule in found["spec"]["rules"]
-        ]
-        changed = {**found, "spec": {**found["spec"], "rules": rules}}
-        self.cache.put(HTTP_ROUTES, self.world.api.store("HTTPRoute", changed, self.world.seconds))
 
 
 @pytest.fixture
@@ -145,27 +43,6 @@ def climbing(healthy: World) -> World:
     return healthy
 
 
-def play(
-    world: World, scene: Callable[[Shell], Coroutine[Any, Any, None]], cluster: type[SimCluster] = SimCluster
-) -> None:
-    """Run a scene over a process that has just started, in virtual time that goes on from the world's."""
-    loop = VirtualLoop(world.seconds)
-
-    async def run() -> None:
-        shell = Shell(world, cluster)
-        try:
-            await scene(shell)
-        finally:
-            shell.stop()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-
-    loop.run_until_complete(run())
-    loop.close()
-
-
 def test_abort_waits_for_no_server_and_writes_weight_0_first(climbing: World) -> None:
     """With every model server hanging, a request to abort is weight 0; in the next pass the status, then the rest."""
     rollout = climbing.status["rollout"]
@@ -177,6 +54,23 @@ def test_abort_waits_for_no_server_and_writes_weight_0_first(climbing: World) ->
         assert lines[0] == "status RollingBack"
         assert "warning AbortRequested" in lines
         assert climbing.weight == 0
+
+    play(climbing, scene)
+
+
+def test_nothing_is_read_between_an_abort_and_the_pass_after_it(climbing: World) -> None:
+    """In a storm of them that costs what the other aborts need; the next pass plans anew."""
+    rollout = climbing.status["rollout"]
+
+    async def scene(shell: Shell) -> None:
+        await shell.passes(seconds=1)
+        assert shell.servers.asked > 0
+        climbing.request(f"abort:{climbing.status['canary']['revision']}.{rollout['attempt']}:1")
+        shell.see()
+        assert await shell.passes(seconds=1) == ["HTTPRoute recsys"]
+        assert shell.servers.asked == 0
+        await shell.passes(seconds=1)
+        assert shell.servers.asked > 0
 
     play(climbing, scene)
 
