@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--bad", type=Path, required=True, help="file of benchmarks.stub_server.turn_bad")
     parser.add_argument("--events", type=Path, required=True)
     options = parser.parse_args()
+    gc.set_threshold(*gc.get_threshold()[:2], 1_000_000)  # a look at thousands of servers would stop all of them
     with options.events.open("w", buffering=1) as file:
         asyncio.run(_play(options, file))
 

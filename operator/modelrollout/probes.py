@@ -22,21 +22,25 @@ from modelrollout.metrics import RELOADS, VerdictCounts
 from modelrollout.ports import Capacities, Clock, Key, Metrics, ModelServers, Wake
 from modelrollout.rhythm import Rhythm
 from modelrollout.tracing import span, trace
+from modelrollout.turnstile import Turnstile
 
 log = structlog.get_logger(__name__)
 
 CAPACITY_INTERVAL = timedelta(seconds=3)
 RESTART_SECONDS = 2.0
+_SLOWER, _SLOWEST = 0.1, 10.0
+"""Without a rollout pauses grow with the time without news, by this share of it, to so many seconds at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where probes read from."""
+    """Where probes read from. Questions to model servers pass the turnstile, which all objects share."""
 
     servers: ModelServers
     metrics: Metrics
     capacities: Capacities
     clock: Clock
+    turnstile: Turnstile = field(default_factory=Turnstile)
 
 
 @dataclass(slots=True)
@@ -133,22 +137,31 @@ class Probe:
         self.wake(self.key)
 
     async def _read_servers(self) -> None:
+        clock = asyncio.get_running_loop().time
+        news = clock()
         while (plan := self._wanted.servers) is not None:
-            found = await asyncio.gather(*(self._read_server(plan.model, uid, ip) for _, uid, ip in plan.pods))
+            found = await asyncio.gather(*(self._read_server(plan, uid, ip) for _, uid, ip in plan.pods))
             if any(found):
+                news = clock()
                 self.wake(self.key)
-            await asyncio.sleep(plan.interval.total_seconds() * self._share_of_pause(plan))
+            await asyncio.sleep(self._pause(plan, clock() - news))
 
-    def _share_of_pause(self, plan: ServerPlan) -> float:
-        """Pauses of idle objects differ, so that a new process does not ask all servers at once again and again."""
+    def _pause(self, plan: ServerPlan, quiet: float) -> float:
+        """Seconds until servers are asked again that have said nothing new for so long."""
+        seconds = plan.interval.total_seconds()
+        if plan.under_way:
+            return seconds
         if plan.interval < IDLE_INTERVAL:
-            return 1.0
-        return 0.75 + crc32("/".join(self.key).encode()) % 256 / 1024
+            # A model that loads for minutes, a server that is away for hours: there may be thousands of them.
+            return max(seconds, min(_SLOWEST, quiet * _SLOWER))
+        # Pauses of idle objects differ, so that a new process does not ask all servers at once again and again.
+        return seconds * (0.75 + crc32("/".join(self.key).encode()) % 256 / 1024)
 
-    async def _read_server(self, model: str, uid: str, ip: str) -> bool:
+    async def _read_server(self, plan: ServerPlan, uid: str, ip: str) -> bool:
         """Ask one server; True when it says something else than before."""
+        await self.sources.turnstile.turn(under_way=plan.under_way)
         try:
-            report, error = await self.sources.servers.report(ip, model), ""
+            report, error = await self.sources.servers.report(ip, plan.model), ""
         except ServerUnavailable as problem:
             report, error = None, str(problem)
         before = self.servers.get(uid, Server())

@@ -128,6 +128,11 @@ def test_no_further_pod_is_promoted_without_a_verdict(verdict: Verdict | None) -
     assert reloads(decide(given)) == {}
 
 
+def test_a_server_that_was_not_heard_yet_needs_no_pass() -> None:
+    """Its answer will be an event; of thousands that a new process finds, passes in vain would keep it busy."""
+    assert decide(snapshot(spec=raw_spec(OLD), pods=stable_pods(None, None))).requeue is None
+
+
 def test_label_moves_in_a_call_of_its_own() -> None:
     """Load first, then the label: one call with both would never converge."""
     loaded = report(OLD, NEW, stable=OLD)

@@ -42,3 +42,13 @@ def test_a_server_that_has_something_else_is_asked_often_without_a_rollout_too()
     plan = readings_wanted(snapshot(pods=pods)).servers
     assert plan is not None
     assert plan.interval == SECOND
+
+
+def test_servers_of_a_first_version_are_asked_until_they_answer() -> None:
+    """Then what is still missing is not in them: thousands of new objects wait for other things."""
+    loading, serving = report(loading=NEW), report(NEW)
+    for pods, interval in ((stable_pods(loading, serving), SECOND), (stable_pods(serving, serving), 120 * SECOND)):
+        plan = readings_wanted(snapshot(rollout(Stage.INITIALIZING), pods=pods)).servers
+        assert plan is not None
+        assert plan.interval == interval
+        assert not plan.under_way

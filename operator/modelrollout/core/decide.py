@@ -156,7 +156,9 @@ def _server_moments(s: Snapshot, status: Status, world: World) -> Iterator[datet
     """When a server may be called again, and when what it says after a call counts."""
     for pod in s.pods:
         target, call = world.targets.get(pod.name), pod.server.reload
-        if target is not None and to_be_called(s, status, pod, target):
+        # One that has neither been heard nor called comes back as an event: thousands may be, after a start.
+        known = pod.report is not None or call is not None
+        if target is not None and known and to_be_called(s, status, pod, target):
             yield s.now + RESEND
         if call is not None and call.ended is not None:
             yield call.ended + SHOWS

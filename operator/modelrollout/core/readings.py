@@ -38,11 +38,12 @@ class CapacityQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """Which model servers to ask, as (pod name, uid, ip), and how often."""
+    """Which model servers to ask, as (pod name, uid, ip), and how often; those of rollouts under way go first."""
 
     model: str
     pods: tuple[tuple[str, str, str], ...]
     interval: timedelta
+    under_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,21 @@ def readings_wanted(s: Snapshot) -> Readings:
 
 
 def _servers(s: Snapshot) -> ServerPlan:
-    stable = s.status.stable
-    alone = {stable.version} if stable else set()
-    known = all(pod.report is not None and pod.report.active == alone for pod in s.track(Track.STABLE) if pod.ready)
     pods = tuple(sorted((pod.name, pod.uid, pod.ip) for pod in s.pods if pod.ip and not pod.terminating))
-    if s.status.rollout is None:
-        return ServerPlan(s.spec.model_name, pods, IDLE_INTERVAL if known else ACTIVE_INTERVAL)
-    return ServerPlan(s.spec.model_name, pods, RESTING_INTERVAL if _rests(s.status.rollout) else ACTIVE_INTERVAL)
+    rollout = s.status.rollout
+    if rollout is None or rollout.stage is Stage.INITIALIZING:
+        return ServerPlan(s.spec.model_name, pods, IDLE_INTERVAL if _settled(s) else ACTIVE_INTERVAL)
+    return ServerPlan(s.spec.model_name, pods, RESTING_INTERVAL if _rests(rollout) else ACTIVE_INTERVAL, under_way=True)
+
+
+def _settled(s: Snapshot) -> bool:
+    """Whether stable's servers have been seen with what they should have; of a first version all that there are yet."""
+    rollout, stable = s.status.rollout, s.status.stable
+    if rollout is not None:
+        asked = [pod for pod in s.track(Track.STABLE) if pod.ip]
+        return all(pod.report is not None and rollout.target.version in pod.report.answering for pod in asked)
+    alone = {stable.version} if stable else set()
+    return all(pod.report is not None and pod.report.active == alone for pod in s.track(Track.STABLE) if pod.ready)
 
 
 def _rests(rollout: Rollout) -> bool:

@@ -1,0 +1,93 @@
+"""How often model servers are asked: in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from modelrollout.core.readings import ACTIVE_INTERVAL, Readings, ServerPlan
+from modelrollout.errors import ServerUnavailable
+from modelrollout.ports import Key
+from modelrollout.probes import Probe, Sources
+from tests.builders import NEW, report
+from tests.simulation.clock import VirtualLoop
+from tests.simulation.ports import SimCapacities, SimClock
+from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelrollout.core.model_config import ModelTarget
+    from modelrollout.core.snapshot import ServerReport
+
+READY = 300.0
+
+
+@pytest.fixture
+def virtual() -> Iterator[VirtualLoop]:
+    """A loop in which waiting takes no time."""
+    loop = VirtualLoop(0)
+    yield loop
+    loop.close()
+
+
+@dataclass
+class SlowServer:
+    """One that loads its model for five minutes, or does not answer meanwhile."""
+
+    answers: bool
+    asked: list[float] = field(default_factory=list)
+
+    async def report(self, _ip: str, _model: str) -> ServerReport:
+        """As it is by now."""
+        self.asked.append(asyncio.get_running_loop().time())
+        if self.asked[-1] < READY:
+            if not self.answers:
+                raise ServerUnavailable("not yet")
+            return report(loading=NEW)
+        return report(NEW)
+
+    async def reload(self, _ip: str, _target: ModelTarget) -> None:
+        """Never called."""
+        raise AssertionError
+
+
+async def follow(server: SlowServer, *, under_way: bool) -> list[float]:
+    """When a pass was woken in six minutes of this plan."""
+    woken: list[float] = []
+
+    def wake(key: Key, *, urgent: bool = False) -> None:
+        del key, urgent
+        woken.append(asyncio.get_running_loop().time())
+
+    world = World()
+    probe = Probe(Key("shop", "recsys"), Sources(server, world, SimCapacities(world), SimClock()), wake)
+    plan = ServerPlan("recsys", (("pod-1", "uid-1", "10.0.0.1"),), ACTIVE_INTERVAL, under_way=under_way)
+    probe.want(Readings(servers=plan))
+    await asyncio.sleep(READY + 60)
+    probe.stop()
+    await asyncio.sleep(0)
+    return woken
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_without_a_rollout_servers_with_nothing_new_are_asked_ever_more_rarely(
+    virtual: VirtualLoop, answers: bool
+) -> None:
+    """There may be thousands of them; what takes minutes may be seen seconds later."""
+    server = SlowServer(answers)
+    woken = virtual.run_until_complete(follow(server, under_way=False))
+    assert sum(at < READY for at in server.asked) < READY / 4
+    assert len(woken) == 2 if answers else 1
+    assert woken[-1] <= READY + 10
+
+
+def test_in_a_rollout_servers_are_asked_each_second(virtual: VirtualLoop) -> None:
+    """People wait for it."""
+    server = SlowServer(answers=True)
+    woken = virtual.run_until_complete(follow(server, under_way=True))
+    assert sum(at < READY for at in server.asked) == pytest.approx(READY, abs=2)
+    assert woken[-1] <= READY + 1
