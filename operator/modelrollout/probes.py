@@ -34,13 +34,15 @@ _SLOWER, _SLOWEST = 0.1, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where probes read from. Questions to model servers pass the turnstile, which all objects share."""
+    """Where probes read from. Questions to model servers pass a turnstile, which all objects share."""
 
     servers: ModelServers
     metrics: Metrics
     capacities: Capacities
     clock: Clock
-    turnstile: Turnstile = field(default_factory=Turnstile)
+    in_rollouts: Turnstile = field(default_factory=lambda: Turnstile(200))
+    at_rest: Turnstile = field(default_factory=lambda: Turnstile(50))
+    """A question takes 1.6 ms: of a core a third, and a twelfth, which is enough for 5,000 objects at rest."""
 
 
 @dataclass(slots=True)
@@ -159,7 +161,7 @@ class Probe:
 
     async def _read_server(self, plan: ServerPlan, uid: str, ip: str) -> bool:
         """Ask one server; True when it says something else than before."""
-        await self.sources.turnstile.turn(under_way=plan.under_way)
+        await (self.sources.in_rollouts if plan.under_way else self.sources.at_rest).turn()
         try:
             report, error = await self.sources.servers.report(ip, plan.model), ""
         except ServerUnavailable as problem:

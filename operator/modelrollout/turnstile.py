@@ -8,24 +8,23 @@ _LEAST = 0.001
 
 
 class Turnstile:
-    """Lets so many through per second, rollouts under way before all others. Lives in one event loop.
+    """Lets so many through per second, in order. Lives in one event loop.
 
     Thousands of objects that are all new, or that a new process finds, would otherwise be asked about each second: a
     question costs more than a millisecond, and what is asked late is asked again.
     """
 
-    def __init__(self, per_second: float = 200.0) -> None:
+    def __init__(self, per_second: float) -> None:
         """A second's worth may pass at once after a rest."""
         self._per_second = self._tokens = per_second
         self._last = 0.0
-        self._first: deque[asyncio.Future[None]] = deque()
-        self._others: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def turn(self, *, under_way: bool) -> None:
+    async def turn(self) -> None:
         """Wait to be let through."""
         mine = asyncio.get_running_loop().create_future()
-        (self._first if under_way else self._others).append(mine)
+        self._waiting.append(mine)
         if self._timer is None:
             self._let_through()
         await mine
@@ -35,10 +34,10 @@ class Turnstile:
         now, self._timer = loop.time(), None
         self._tokens = min(self._per_second, self._tokens + (now - self._last) * self._per_second)
         self._last = now
-        while (line := self._first or self._others) and self._tokens >= 1:
-            next_one = line.popleft()
+        while self._waiting and self._tokens >= 1:
+            next_one = self._waiting.popleft()
             if not next_one.done():  # else whoever waited was cancelled
                 next_one.set_result(None)
                 self._tokens -= 1
-        if self._first or self._others:
+        if self._waiting:
             self._timer = loop.call_later(max(_LEAST, (1 - self._tokens) / self._per_second), self._let_through)

@@ -22,12 +22,12 @@ def virtual() -> Iterator[VirtualLoop]:
     loop.close()
 
 
-async def passed(turnstile: Turnstile, count: int, *, under_way: bool = False) -> list[float]:
+async def passed(turnstile: Turnstile, count: int) -> list[float]:
     """When each of so many who come at once is let through."""
     loop = asyncio.get_running_loop()
 
     async def one() -> float:
-        await turnstile.turn(under_way=under_way)
+        await turnstile.turn()
         return round(loop.time(), 3)
 
     return await asyncio.gather(*(one() for _ in range(count)))
@@ -39,20 +39,6 @@ def test_a_crowd_is_let_through_at_a_steady_pace(virtual: VirtualLoop) -> None:
     assert times == sorted(times)
     assert times[:10] == [times[0]] * 10
     assert times[29] - times[0] == 2
-
-
-def test_rollouts_under_way_go_first(virtual: VirtualLoop) -> None:
-    """They wait for each other alone."""
-
-    async def play() -> tuple[list[float], list[float]]:
-        turnstile = Turnstile(10)
-        others = asyncio.create_task(passed(turnstile, 50))
-        await asyncio.sleep(0.05)
-        return await passed(turnstile, 5, under_way=True), await others
-
-    first, others = virtual.run_until_complete(play())
-    assert max(first) - others[0] <= 0.6
-    assert max(others) - others[0] == 4.5
 
 
 def test_who_gives_up_takes_nobodys_turn(virtual: VirtualLoop) -> None:

@@ -38,7 +38,7 @@ class CapacityQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """Which model servers to ask, as (pod name, uid, ip), and how often; those of rollouts under way go first."""
+    """Which model servers to ask, as (pod name, uid, ip), how often, and whether a rollout is under way."""
 
     model: str
     pods: tuple[tuple[str, str, str], ...]
