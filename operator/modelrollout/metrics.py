@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,8 +26,9 @@ from modelrollout import __version__
 from modelrollout.core.analysis import Verdict
 from modelrollout.core.names import LABEL_ROLLOUT, LABEL_TRACK
 from modelrollout.core.status import Outcome
-from modelrollout.core.values import JSON, parse_time
+from modelrollout.core.values import JSON
 from modelrollout.resources import PLURALS, plural_of
+from modelrollout.statuses import OBJECT, Statuses, number
 
 REGISTRY = CollectorRegistry()
 """All of it. Module-wide, as the process is one operator."""
@@ -87,12 +87,10 @@ _METHODS = ("GET", "POST", "PATCH", "DELETE")
 _ANSWERS = ("2xx", "3xx", "4xx", "5xx", "none")
 _NO_RESOURCE = "none"
 
-_PHASES = (
-    "Pending", "Initializing", "Healthy", "Preparing", "Progressing", "Paused", "Promoting", "Baking", "RollingBack",
-    "RolledBack", "Degraded",
-)  # fmt: skip
-_OBJECT = ("namespace", "name")
 _GPU_VENDOR = "nvidia.com/"
+_STATUSES = Statuses()
+_END = b"# EOF\n"
+"""Of a page in the OpenMetrics format."""
 
 
 def initialise(rollouts: Callable[[], Iterable[JSON]], deployments: Callable[[], Iterable[JSON]] = tuple) -> None:
@@ -108,7 +106,7 @@ def initialise(rollouts: Callable[[], Iterable[JSON]], deployments: Callable[[],
     for labels in product(_METHODS, (*PLURALS, _NO_RESOURCE), _ANSWERS):
         REQUESTS.labels(*labels)
     _BUILD.labels(__version__).set(1)
-    REGISTRY.register(RolloutCollector(rollouts))
+    _STATUSES.source = rollouts
     REGISTRY.register(GpuCollector(deployments))
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=REGISTRY)
@@ -155,46 +153,29 @@ class VerdictCounts:
         self._metrics.clear()
 
 
-def collected() -> CollectorRegistry:
-    """Everything as of now, to be written down in any thread: most of the work, 0.2 s with a thousand objects."""
-    read = CollectorRegistry(auto_describe=False)
-    read.register(_Collected(list(REGISTRY.collect())))
-    return read
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything as of one moment, to be written down in any thread."""
 
-
-def exposition(accept: str, metrics: CollectorRegistry = REGISTRY) -> tuple[bytes, str]:
-    """The metrics in the format that the header `Accept` asks for, and that format's content type."""
-    encode, content_type = choose_encoder(accept)
-    return encode(metrics), content_type
-
-
-@dataclass(frozen=True, eq=False)
-class _Collected(Collector):
-    families: Iterable[Metric]
+    families: tuple[Metric, ...]
+    rollouts: tuple[JSON, ...]
 
     def collect(self) -> Iterable[Metric]:
-        """As they were."""
+        """As they were; what encoders ask for."""
         return self.families
 
 
-class RolloutCollector(Collector):
-    """What status says of every ModelRollout, read when somebody asks. One that is gone leaves nothing behind."""
+def collected() -> Page:
+    """What there is to be told now. Belongs to the main loop."""
+    return Page(tuple(REGISTRY.collect()), tuple(_STATUSES.source()))
 
-    def __init__(self, rollouts: Callable[[], Iterable[JSON]]) -> None:
-        """`rollouts` gives them as they are now: none in a standby, so that nothing is counted twice."""
-        self._rollouts = rollouts
 
-    def describe(self) -> Iterable[Metric]:
-        """Names alone; registering is to read nothing."""
-        return _families().values()
-
-    def collect(self) -> Iterator[Metric]:
-        """All families, empty ones too."""
-        families = _families()
-        for rollout in self._rollouts():
-            metadata = rollout["metadata"]
-            _add(families, [metadata.get("namespace", ""), metadata["name"]], rollout.get("status") or {})
-        yield from families.values()
+def exposition(accept: str, page: Page) -> tuple[bytes, str]:
+    """The metrics in the format that the header `Accept` asks for, and that format's content type."""
+    encode, content_type = choose_encoder(accept)
+    body = encode(page)
+    ended = body.endswith(_END)
+    return body.removesuffix(_END) + _STATUSES.text(page.rollouts) + (_END if ended else b""), content_type
 
 
 class GpuCollector(Collector):
@@ -212,7 +193,7 @@ class GpuCollector(Collector):
         """One family."""
         family = self._family()
         for deployment in self._deployments():
-            metadata, pods = deployment["metadata"], _number((deployment.get("status") or {}).get("replicas"))
+            metadata, pods = deployment["metadata"], number((deployment.get("status") or {}).get("replicas"))
             own = metadata.get("labels") or {}
             labels = [metadata["namespace"], own.get(LABEL_ROLLOUT, ""), own.get(LABEL_TRACK, "")]
             for resource, count in _gpus(deployment):
@@ -221,7 +202,7 @@ class GpuCollector(Collector):
 
     @staticmethod
     def _family() -> GaugeMetricFamily:
-        labels = (*_OBJECT, "track", "resource")
+        labels = (*OBJECT, "track", "resource")
         return GaugeMetricFamily("modelrollout_gpus", "GPUs or slices that the pods of a side hold.", labels=labels)
 
 
@@ -230,44 +211,3 @@ def _gpus(deployment: JSON) -> Iterator[tuple[str, int]]:
         for resource, count in ((container.get("resources") or {}).get("limits") or {}).items():
             if resource.startswith(_GPU_VENDOR):
                 yield resource, int(count)
-
-
-def _families() -> dict[str, GaugeMetricFamily]:
-    def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-        return GaugeMetricFamily(f"modelrollout_{name}", text, labels=(*_OBJECT, *labels))
-
-    return {
-        "phase": gauge("phase", "1 for the phase that a ModelRollout is in, 0 for the others.", "phase"),
-        "condition": gauge("condition", "1 while a condition is True, 0 while not.", "type"),
-        "set": gauge("weight_set_ratio", "The canary's share of the traffic as the route says it, 0 to 1."),
-        "live": gauge("weight_live_ratio", "The canary's share that gateways have accepted, 0 to 1."),
-        "step": gauge("step", "The step that a rollout is in, counted from 1; 0 outside of steps."),
-        "started": gauge("step_started_timestamp_seconds", "When the weight of the present step was live; 0 if none."),
-        "version": gauge("version", "Model version of each side.", "track"),
-        "verdict": gauge("verdict", "1 for what a metric says now.", "metric", "verdict"),
-    }
-
-
-def _add(families: Mapping[str, GaugeMetricFamily], labels: list[str], status: JSON) -> None:
-    rollout = status.get("rollout") or {}
-    for phase in _PHASES:
-        families["phase"].add_metric([*labels, phase], float(status.get("phase") == phase))
-    for condition in status.get("conditions") or ():
-        families["condition"].add_metric([*labels, condition["type"]], float(condition["status"] == "True"))
-    families["set"].add_metric(labels, _number(rollout.get("weightSet")) / 100)
-    families["live"].add_metric(labels, _number(rollout.get("weightLive")) / 100)
-    families["step"].add_metric(labels, _number(rollout.get("step")))
-    families["started"].add_metric(labels, _seconds(rollout.get("stepStarted")))
-    for track in ("stable", "canary"):
-        if version := (status.get(track) or {}).get("version"):
-            families["version"].add_metric([*labels, track], _number(version))
-    for judged in status.get("analysis") or ():
-        families["verdict"].add_metric([*labels, judged["name"], judged["verdict"]], 1.0)
-
-
-def _number(value: Any) -> float:
-    return float(value or 0)
-
-
-def _seconds(stamp: str | None) -> float:
-    return parse_time(stamp).timestamp() if stamp else 0.0

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelrollout.core.analysis import Verdict
-from modelrollout.metrics import REGISTRY, VerdictCounts, count_request
+from modelrollout.metrics import REGISTRY, Page, VerdictCounts, count_request, exposition
+from modelrollout.statuses import Statuses
 from playground.paths import REPOSITORY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from prometheus_client.metrics_core import Metric
 
 _PROGRAM = """
@@ -36,10 +40,10 @@ deployments = [{
     "status": {"replicas": 3},
 }]
 metrics.initialise(lambda: objects, lambda: deployments)
-print(metrics.exposition("")[0].decode(), end="@@@")
+print(metrics.exposition("", metrics.collected())[0].decode(), end="@@@")
 objects.clear()
 deployments.clear()
-print(metrics.exposition("")[0].decode(), end="")
+print(metrics.exposition("", metrics.collected())[0].decode(), end="")
 """
 _OF_AN_OBJECT = {"namespace", "name"}
 _BOUNDED = {
@@ -116,6 +120,37 @@ def test_a_rollout_is_shown(pages: Pages) -> None:
     assert pages.value("modelrollout_step_started_timestamp_seconds") == 1767225610
     assert pages.value("modelrollout_version", track="canary") == 102
     assert pages.value("modelrollout_verdict", metric="errors", verdict="Pass") == 1
+
+
+def test_both_formats_say_the_same_of_objects() -> None:
+    """What is written once per change of an object is no other text in OpenMetrics; names that need it are escaped."""
+    judged = {"name": 'say "hi"', "verdict": "Pass"}
+    rollouts = tuple(
+        {"metadata": {"namespace": "shop", "name": name}, "status": {"phase": "Healthy", "analysis": [judged]}}
+        for name in ("a", "b")
+    )
+    page = Page((), rollouts)
+    plain, _ = exposition("text/plain", page)
+    modern, kind = exposition("application/openmetrics-text; version=1.0.0", page)
+    assert kind.startswith("application/openmetrics-text")
+    families: tuple[Iterable[Metric], ...] = (
+        text_string_to_metric_families(plain.decode()),
+        openmetrics(modern.decode()),  # type: ignore[no-untyped-call]  # the library's own
+    )
+    read = [{family.name: family.samples for family in every} for every in families]
+    assert read[0] == read[1]
+    assert [sample.labels["metric"] for sample in read[0]["modelrollout_verdict"]] == ['say "hi"'] * 2
+
+
+def test_an_object_that_changed_is_written_anew() -> None:
+    """And others are as they were."""
+    first, other = ({"metadata": {"name": name}, "status": {"phase": "Healthy"}} for name in ("a", "b"))
+    statuses = Statuses()
+    before = statuses.text([first, other])
+    assert statuses.text([first, other]) == before
+    after = statuses.text([{**first, "status": {"phase": "Preparing"}}, other]).decode()
+    assert 'modelrollout_phase{name="a",namespace="",phase="Preparing"} 1.0' in after
+    assert 'modelrollout_phase{name="b",namespace="",phase="Healthy"} 1.0' in after
 
 
 def test_gpus_are_those_of_all_pods(pages: Pages) -> None:

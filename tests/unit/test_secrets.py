@@ -18,7 +18,7 @@ from modelrollout.adapters.prometheus import PrometheusMetrics
 from modelrollout.alerting import PATH, alert_receiver
 from modelrollout.core.topics import Topic
 from modelrollout.logs import configure_logging
-from modelrollout.metrics import exposition
+from modelrollout.metrics import REGISTRY, Page, exposition
 from modelrollout.probes import Sources
 from modelrollout.webserver import served
 from tests.simulation.ports import SimCapacities
@@ -133,4 +133,4 @@ async def test_nothing_secret_is_told(
     assert "notification given up" in log
     assert "refused" in told["spans"]
     assert {where for where, words in told.items() if PLANTED in json.dumps(words)} == set()
-    assert PLANTED not in exposition("")[0].decode()
+    assert PLANTED not in exposition("", Page(tuple(REGISTRY.collect()), (world.api.rollout,)))[0].decode()
