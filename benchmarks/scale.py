@@ -38,6 +38,8 @@ _PROMETHEUS = f"{API_ADDRESS}:{monitoring.PORT}"
 _CALM_SECONDS = 30.0
 _IDLE_SECONDS = 60.0
 _SECONDS_EACH = 2.0
+_MOST_ROLLING = 100
+"""More rollouts under way, each judged each second, are not for two cores: Prometheus alone would take one."""
 _SINGLES, _APART_SECONDS = 30, 1.1
 """So many at most go bad one after another, so far apart: not at one moment of Prometheus' second."""
 
@@ -76,8 +78,8 @@ class Stage:
 
     @property
     def movers(self) -> list[str]:
-        """A tenth of all."""
-        return [f"{_MOVERS}{number:04}" for number in range(self.count // 10)]
+        """A tenth of all, a hundred at most."""
+        return [f"{_MOVERS}{number:04}" for number in range(min(_MOST_ROLLING, self.count // 10))]
 
     @property
     def singles(self) -> list[str]:

@@ -20,6 +20,8 @@ class Pace:
     first_sweep: float = 5.0
     after_listing: float = 0.2
     sweep: float = 300.0
+    spread: float = 60.0
+    """Within so many seconds after a regular sweep every object is reconciled once more."""
     recheck: float = 10.0
     """For kinds that were missing, for strangers, and for events that a sweep was ahead of."""
     silence: float = WATCH_SECONDS + 3.0

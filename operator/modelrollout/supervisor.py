@@ -5,8 +5,9 @@ watches hang it raises, and the process ends: starting again is safe at any mome
 """
 
 import asyncio
+import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -200,8 +201,14 @@ class Supervisor:
             if not agenda.listed:
                 self._expect(swept)
             if agenda.swept():
-                self._wake(set(self.cache.rollouts()))
+                self._wake_by_and_by(self.cache.rollouts())
         return False
+
+    def _wake_by_and_by(self, keys: Iterable[Key]) -> None:
+        """In case something was missed of one: no reason to keep those waiting for which something has changed."""
+        for key in keys:
+            delay = random.uniform(0.0, self.pace.spread)  # noqa: S311 - no secret
+            asyncio.get_running_loop().call_later(delay, self.add, key)
 
     def _expect(self, swept: Swept) -> None:
         """What a sweep found is to be reported; what was reported while it went on was in time, too."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from modelrollout.core.names import ANNOTATION_REQUEST
 from modelrollout.resources import DEPLOYMENTS, HTTP_ROUTES, PODS, ROLLOUTS, WATCHED
 from modelrollout.shard import Shard
-from tests.unit.watched import KEY, NEVER, World, made, running, until
+from tests.unit.watched import KEY, NEVER, QUICK, World, made, running, until
 
 
 async def test_nothing_is_synced_before_every_kind_was_listed() -> None:
@@ -23,6 +24,20 @@ async def test_nothing_is_synced_before_every_kind_was_listed() -> None:
         await supervisor.synced.wait()
         assert world.added == [KEY]
         assert [child["metadata"]["name"] for child in world.cache.children(KEY)] == ["p"]
+
+
+async def test_after_a_regular_sweep_objects_are_looked_at_by_and_by() -> None:
+    """Thousands in one moment would keep those waiting for which something has changed."""
+    world = World()
+    names = [f"m{number}" for number in range(20)]
+    world.cluster.objects = {ROLLOUTS: [made(name, 1, labelled=False) for name in names]}
+    supervisor = world.supervisor(replace(QUICK, first_sweep=0.2, spread=1.0))
+    async with running(supervisor):
+        await supervisor.synced.wait()
+        world.added.clear()
+        await until(lambda: len(world.added) > 0)
+        assert len(world.added) < len(names)
+        await until(lambda: {key.name for key in world.added} == {*names})
 
 
 async def test_our_own_kind_is_waited_for() -> None:
