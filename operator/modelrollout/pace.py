@@ -43,7 +43,8 @@ class Agenda:
         self._pace = pace
         self._streams = streams
         self._clock = asyncio.get_running_loop().time
-        self._sweep = self._resync = self._clock() + pace.first_sweep
+        self._sweep = self._clock() + pace.first_sweep
+        self._resync = self._next_resync()
         self._recheck = self._clock() + pace.recheck
         self.polls = 0
         """Sweeps in a row that had to stand in for a silent stream."""
@@ -93,10 +94,13 @@ class Agenda:
         now, self.listed = self._clock(), False
         regular = self._resync <= now
         if regular:
-            self._resync = now + self._pace.sweep * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+            self._resync = self._next_resync()
         self.polls = self.polls + 1 if self._silent() else 0
         self._sweep = min(self._resync, now + self._pace.poll) if self.polls else self._resync
         return regular
+
+    def _next_resync(self) -> float:
+        return self._clock() + self._pace.sweep * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
 
     def _silent(self) -> bool:
         return self._streams.silence() > self._pace.silence
