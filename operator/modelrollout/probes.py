@@ -203,10 +203,11 @@ class Probe:
 
 
 def _slower(before: ServerPlan | None, after: ServerPlan | None) -> bool:
-    """Whether a sleeping loop has to be woken: it sleeps longer than is wanted, or there is a pod it has not asked."""
+    """Whether a loop has to begin anew: it sleeps or waits longer than is wanted, or has not asked some pod."""
     if before is None or after is None:
         return False
-    return after.interval < before.interval or not set(after.pods) <= set(before.pods)
+    begins = after.under_way and not before.under_way
+    return begins or after.interval < before.interval or not set(after.pods) <= set(before.pods)
 
 
 def _other(before: MetricsPlan | None, after: MetricsPlan | None) -> bool:

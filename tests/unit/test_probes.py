@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,8 +55,8 @@ class SlowServer:
         raise AssertionError
 
 
-async def follow(server: SlowServer, *, under_way: bool) -> list[float]:
-    """When a pass was woken in six minutes of this plan."""
+async def follow(server: SlowServer, *, under_way: bool, begins: float = 0.0) -> list[float]:
+    """When a pass was woken in six minutes of this plan, of which an object may rest so many seconds at first."""
     woken: list[float] = []
 
     def wake(key: Key, *, urgent: bool = False) -> None:
@@ -65,9 +65,11 @@ async def follow(server: SlowServer, *, under_way: bool) -> list[float]:
 
     world = World()
     probe = Probe(Key("shop", "recsys"), Sources(server, world, SimCapacities(world), SimClock()), wake)
-    plan = ServerPlan("recsys", (("pod-1", "uid-1", "10.0.0.1"),), ACTIVE_INTERVAL, under_way=under_way)
+    plan = ServerPlan("recsys", (("pod-1", "uid-1", "10.0.0.1"),), ACTIVE_INTERVAL)
     probe.want(Readings(servers=plan))
-    await asyncio.sleep(READY + 60)
+    await asyncio.sleep(begins)
+    probe.want(Readings(servers=replace(plan, under_way=under_way)))
+    await asyncio.sleep(READY + 60 - begins)
     probe.stop()
     await asyncio.sleep(0)
     return woken
@@ -91,3 +93,11 @@ def test_in_a_rollout_servers_are_asked_each_second(virtual: VirtualLoop) -> Non
     woken = virtual.run_until_complete(follow(server, under_way=True))
     assert sum(at < READY for at in server.asked) == pytest.approx(READY, abs=2)
     assert woken[-1] <= READY + 1
+
+
+def test_a_rollout_that_begins_waits_for_no_pause_of_an_object_at_rest(virtual: VirtualLoop) -> None:
+    """Its servers are asked at once, and each second from then on."""
+    server = SlowServer(answers=True)
+    virtual.run_until_complete(follow(server, under_way=True, begins=200.5))
+    assert any(200.5 <= at < 200.6 for at in server.asked)
+    assert sum(200.5 <= at < 210.4 for at in server.asked) == 10
