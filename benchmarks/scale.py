@@ -35,7 +35,8 @@ _RESTING = f"{PREFIX}rest-"
 _PLAYED = ("kube-controller-manager", "kube-scheduler", gateway.NAME, NODE_AGENT, monitoring.NAME)
 _PROMETHEUS = f"{API_ADDRESS}:{monitoring.PORT}"
 """Asked without the observer in between: passing a hundred questions a second on would cost as much as they do."""
-_CALM_SECONDS = 30.0
+_CALM_SECONDS, _CALM_SECONDS_EACH = 30.0, 1 / 40
+"""A new process asks each model server once, at most fifty a second: it is not idle before that."""
 _IDLE_SECONDS = 60.0
 _SECONDS_EACH = 2.0
 _MOST_ROLLING = 100
@@ -175,7 +176,7 @@ def _settle(stage: Stage) -> Run:
 
 
 def _idle(stage: Stage) -> Run:
-    time.sleep(_CALM_SECONDS)
+    time.sleep(_CALM_SECONDS + _CALM_SECONDS_EACH * stage.count)
     counted, before = stage.metrics(), stage.usage()
     time.sleep(_IDLE_SECONDS)
     after, now = stage.usage(), stage.metrics()
