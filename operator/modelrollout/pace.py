@@ -19,7 +19,7 @@ class Pace:
     """Watches that end again and again are started ever more slowly; each start lists everything."""
     first_sweep: float = 5.0
     after_listing: float = 0.2
-    sweep: float = 300.0
+    sweep: float = 900.0
     spread: float = 60.0
     """Within so many seconds after a regular sweep every object is reconciled once more."""
     recheck: float = 10.0

@@ -14,7 +14,14 @@ import structlog
 
 from modelrollout.core.actions import Reload
 from modelrollout.core.analysis import Analysed
-from modelrollout.core.readings import IDLE_INTERVAL, CapacityQuestion, MetricsPlan, Readings, ServerPlan
+from modelrollout.core.readings import (
+    ACTIVE_INTERVAL,
+    IDLE_INTERVAL,
+    CapacityQuestion,
+    MetricsPlan,
+    Readings,
+    ServerPlan,
+)
 from modelrollout.core.snapshot import Capacity, ReloadCall, Server
 from modelrollout.errors import ClusterUnavailable, ReloadRefused, ServerUnavailable
 from modelrollout.measuring import measure
@@ -31,6 +38,10 @@ RESTART_SECONDS = 2.0
 _SLOWER, _SLOWEST = 0.1, 10.0
 """Without a rollout pauses grow with the time without news, by this share of it, to so many seconds at most."""
 
+_TOGETHER, _TOGETHER_IN_ROLLOUTS = 10.0, 0.1
+"""Where nothing is to change, pauses end at multiples of these seconds: a question that comes alone takes 4 ms of a
+core over a new connection and 3 over one that is there, of ten that come together each takes 1.6."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -41,8 +52,7 @@ class Sources:
     capacities: Capacities
     clock: Clock
     in_rollouts: Turnstile = field(default_factory=lambda: Turnstile(200))
-    at_rest: Turnstile = field(default_factory=lambda: Turnstile(50))
-    """A question takes 1.6 ms: of a core a third, and a twelfth, which is enough for 5,000 objects at rest."""
+    at_rest: Turnstile = field(default_factory=lambda: Turnstile(50, every=0.25))
 
 
 @dataclass(slots=True)
@@ -152,12 +162,12 @@ class Probe:
         """Seconds until servers are asked again that have said nothing new for so long."""
         seconds = plan.interval.total_seconds()
         if plan.under_way:
-            return seconds
+            return seconds if plan.interval <= ACTIVE_INTERVAL else _together(seconds, _TOGETHER_IN_ROLLOUTS)
         if plan.interval < IDLE_INTERVAL:
             # A model that loads for minutes, a server that is away for hours: there may be thousands of them.
             return max(seconds, min(_SLOWEST, quiet * _SLOWER))
         # Pauses of idle objects differ, so that a new process does not ask all servers at once again and again.
-        return seconds * (0.75 + crc32("/".join(self.key).encode()) % 256 / 1024)
+        return _together(seconds * (0.75 + crc32("/".join(self.key).encode()) % 256 / 1024), _TOGETHER)
 
     async def _read_server(self, plan: ServerPlan, uid: str, ip: str) -> bool:
         """Ask one server; True when it says something else than before."""
@@ -200,6 +210,11 @@ class Probe:
             return await self.sources.capacities.read(question)
         except ClusterUnavailable:
             return self.capacity
+
+
+def _together(seconds: float, slot: float) -> float:
+    """A pause of nearly so many seconds, which ends with those of other objects."""
+    return seconds - (asyncio.get_running_loop().time() + seconds) % slot
 
 
 def _slower(before: ServerPlan | None, after: ServerPlan | None) -> bool:

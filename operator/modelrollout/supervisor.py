@@ -5,9 +5,8 @@ watches hang it raises, and the process ends: starting again is safe at any mome
 """
 
 import asyncio
-import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -28,6 +27,8 @@ from modelrollout.sweep import Lists, Swept, concerns, recheck_strangers, sweep
 
 _ATTEMPTS = 3
 """How often watches that do not end are ended by force before the process ends."""
+_TOGETHER = 10
+"""Objects that are looked at together without a reason."""
 
 _log = structlog.get_logger(__name__)
 
@@ -204,11 +205,14 @@ class Supervisor:
                 self._wake_by_and_by(self.cache.rollouts())
         return False
 
-    def _wake_by_and_by(self, keys: Iterable[Key]) -> None:
-        """In case something was missed of one: no reason to keep those waiting for which something has changed."""
-        for key in keys:
-            delay = random.uniform(0.0, self.pace.spread)  # noqa: S311 - no secret
-            asyncio.get_running_loop().call_later(delay, self.add, key)
+    def _wake_by_and_by(self, keys: list[Key]) -> None:
+        """In case something was missed of one: no reason to keep those waiting for which something has changed.
+
+        Some at a time: a pass that comes alone takes twice the CPU.
+        """
+        for first in range(0, len(keys), _TOGETHER):
+            delay = self.pace.spread * first / len(keys)
+            asyncio.get_running_loop().call_later(delay, self._wake, set(keys[first : first + _TOGETHER]))
 
     def _expect(self, swept: Swept) -> None:
         """What a sweep found is to be reported; what was reported while it went on was in time, too."""

@@ -8,15 +8,16 @@ _LEAST = 0.001
 
 
 class Turnstile:
-    """Lets so many through per second, in order. Lives in one event loop.
+    """Lets so many through per second, in order, those who have to wait some at a time. Lives in one event loop.
 
     Thousands of objects that are all new, or that a new process finds, would otherwise be asked about each second: a
     question costs more than a millisecond, and what is asked late is asked again.
     """
 
-    def __init__(self, per_second: float) -> None:
-        """A second's worth may pass at once after a rest."""
+    def __init__(self, per_second: float, every: float = _LEAST) -> None:
+        """A second's worth may pass at once after a rest, then what has become due `every` so many seconds."""
         self._per_second = self._tokens = per_second
+        self._every = every
         self._last = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -40,4 +41,4 @@ class Turnstile:
                 next_one.set_result(None)
                 self._tokens -= 1
         if self._waiting:
-            self._timer = loop.call_later(max(_LEAST, (1 - self._tokens) / self._per_second), self._let_through)
+            self._timer = loop.call_later(max(self._every, (1 - self._tokens) / self._per_second), self._let_through)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from modelrollout.core.readings import ACTIVE_INTERVAL, Readings, ServerPlan
+from modelrollout.core.readings import ACTIVE_INTERVAL, IDLE_INTERVAL, Readings, ServerPlan
 from modelrollout.errors import ServerUnavailable
 from modelrollout.ports import Key
 from modelrollout.probes import Probe, Sources
@@ -55,6 +56,26 @@ class SlowServer:
         raise AssertionError
 
 
+def wake_nobody(key: Key, *, urgent: bool = False) -> None:
+    """There are no passes."""
+    del key, urgent
+
+
+async def at_rest(names: list[str]) -> list[float]:
+    """When servers of these objects at rest are asked in twenty minutes; each begins at another moment."""
+    server, world = SlowServer(answers=True), World()
+    sources = Sources(server, world, SimCapacities(world), SimClock())
+    probes = [Probe(Key("shop", name), sources, wake_nobody) for name in names]
+    for probe in probes:
+        probe.want(Readings(servers=ServerPlan("recsys", (("pod-1", "uid-1", "10.0.0.1"),), IDLE_INTERVAL)))
+        await asyncio.sleep(0.7)
+    await asyncio.sleep(1200)
+    for probe in probes:
+        probe.stop()
+    await asyncio.sleep(0)
+    return server.asked
+
+
 async def follow(server: SlowServer, *, under_way: bool, begins: float = 0.0) -> list[float]:
     """When a pass was woken in six minutes of this plan, of which an object may rest so many seconds at first."""
     woken: list[float] = []
@@ -85,6 +106,14 @@ def test_without_a_rollout_servers_with_nothing_new_are_asked_ever_more_rarely(
     assert sum(at < READY for at in server.asked) < READY / 4
     assert len(woken) == 2 if answers else 1
     assert woken[-1] <= READY + 10
+
+
+def test_servers_at_rest_are_asked_some_at_a_time(virtual: VirtualLoop) -> None:
+    """Each within five minutes, not all at once; together with others, as a question that comes alone costs more."""
+    asked = virtual.run_until_complete(at_rest([f"m{number}" for number in range(100)]))
+    again = Counter(round(at, 1) for at in asked[100:200])
+    assert set(again) <= {round(10.0 * slot, 1) for slot in range(1, 40)}
+    assert 6 <= len(again) <= 15
 
 
 def test_in_a_rollout_servers_are_asked_each_second(virtual: VirtualLoop) -> None:

@@ -41,6 +41,12 @@ def test_a_crowd_is_let_through_at_a_steady_pace(virtual: VirtualLoop) -> None:
     assert times[29] - times[0] == 2
 
 
+def test_those_who_wait_go_some_at_a_time(virtual: VirtualLoop) -> None:
+    """What is done together costs less."""
+    times = virtual.run_until_complete(passed(Turnstile(10, every=0.5), 25))
+    assert [round(at - times[0], 3) for at in times] == [0.0] * 10 + [0.5] * 5 + [1.0] * 5 + [1.5] * 5
+
+
 def test_who_gives_up_takes_nobodys_turn(virtual: VirtualLoop) -> None:
     """A plan that ends while it waits costs nothing."""
 

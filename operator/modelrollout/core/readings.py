@@ -21,10 +21,10 @@ RESTING_INTERVAL = timedelta(seconds=2)
 
 With many rollouts at once these questions are most of what the process computes.
 """
-IDLE_INTERVAL = timedelta(minutes=2)
+IDLE_INTERVAL = timedelta(minutes=5)
 """How often they are asked when nothing is: finds a server that lost its configuration without restarting.
 
-A question costs 1.6 ms of CPU, so that hundreds of idle objects would show if it came oftener.
+If it came oftener, it would be most of what hundreds of idle objects cost.
 """
 
 
