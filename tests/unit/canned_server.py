@@ -38,6 +38,8 @@ class Canned:
     )
     reload_error: tuple[grpc.StatusCode, str] | None = None
     reloaded: list[Any] = field(default_factory=list)
+    asked: list[Any] = field(default_factory=list)
+    """Model specifications of metadata requests."""
 
     async def status(self, _: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         """GetModelStatus."""
@@ -54,6 +56,7 @@ class Canned:
         """GetModelMetadata."""
         assert list(request.metadata_field) == ["signature_def"]
         spec = request.model_spec
+        self.asked.append(spec)
         version = self.labels.get(spec.version_label) if spec.version_label else spec.version.value
         if version is None:
             await context.abort(*self.label_error)

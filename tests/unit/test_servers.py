@@ -33,6 +33,15 @@ async def test_a_report_tells_states_labels_and_what_answers() -> None:
     )
 
 
+async def test_a_version_that_answers_for_a_label_is_not_asked_for_again() -> None:
+    """Thousands of servers are asked; a version without a label still is."""
+    canned = Canned({102: (30, 0, ""), 101: (30, 0, "")}, {"stable": 101})
+    async with serving(canned) as servers:
+        report = await servers.report("127.0.0.1", "m")
+    assert report.answering == {101, 102}
+    assert [spec.version.value for spec in canned.asked if spec.HasField("version")] == [102]
+
+
 async def test_a_server_without_the_model_has_an_empty_report() -> None:
     """The server answers; the model is just not there yet."""
     canned = Canned(status_error=(grpc.StatusCode.NOT_FOUND, "Could not find any versions of model m"))
