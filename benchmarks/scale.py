@@ -38,7 +38,7 @@ _PROMETHEUS = f"{API_ADDRESS}:{monitoring.PORT}"
 _CALM_SECONDS, _CALM_SECONDS_EACH = 30.0, 1 / 40
 """A new process asks each model server once, at most fifty a second: it is not idle before that."""
 _IDLE_MINUTES = 15
-"""So often everything is listed and looked at without a reason; each server at rest is asked each five minutes."""
+"""So often everything is listed and looked at without a reason; each server at rest is asked each ten minutes."""
 _SECONDS_EACH = 2.0
 _MOST_ROLLING = 100
 """More rollouts under way, each judged each second, are not for two cores: Prometheus alone would take one."""

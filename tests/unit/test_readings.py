@@ -17,7 +17,7 @@ SERVING = stable_pods(report(OLD, stable=OLD), report(OLD, stable=OLD))
 @pytest.mark.parametrize(
     ("under_way", "interval"),
     [
-        (None, 300 * SECOND),
+        (None, 600 * SECOND),
         (rollout(Stage.PREPARING), SECOND),
         (rollout(Stage.PROGRESSING, step=1, step_started=None), SECOND),
         (rollout(Stage.PROGRESSING, step=1, step_started=NOW), 2 * SECOND),
@@ -47,7 +47,7 @@ def test_a_server_that_has_something_else_is_asked_often_without_a_rollout_too()
 def test_servers_of_a_first_version_are_asked_until_they_answer() -> None:
     """Then what is still missing is not in them: thousands of new objects wait for other things."""
     loading, serving = report(loading=NEW), report(NEW)
-    for pods, interval in ((stable_pods(loading, serving), SECOND), (stable_pods(serving, serving), 300 * SECOND)):
+    for pods, interval in ((stable_pods(loading, serving), SECOND), (stable_pods(serving, serving), 600 * SECOND)):
         plan = readings_wanted(snapshot(rollout(Stage.INITIALIZING), pods=pods)).servers
         assert plan is not None
         assert plan.interval == interval

@@ -21,7 +21,7 @@ RESTING_INTERVAL = timedelta(seconds=2)
 
 With many rollouts at once these questions are most of what the process computes.
 """
-IDLE_INTERVAL = timedelta(minutes=5)
+IDLE_INTERVAL = timedelta(minutes=10)
 """How often they are asked when nothing is: finds a server that lost its configuration without restarting.
 
 If it came oftener, it would be most of what hundreds of idle objects cost.
